@@ -1,0 +1,152 @@
+"""Brings a database to the schema of sql/migrations, each file once, whoever else does the same."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from service.database.connections import CONNECTION
+from service.database.failures import first_line
+
+MIGRATIONS = Path(__file__).parents[2] / "sql" / "migrations"
+
+OLDEST_POSTGRESQL = 170000
+OLDEST_NATIVE = (2, 26, 3)
+EMBEDDED = (2, 23)
+"""The embedded server's version: one session, so that refreshes never run side by side."""
+
+# "Tallymar" in ASCII: an advisory lock's key is one number for the whole database.
+LOCK_KEY = 0x54616C6C796D6172
+
+RECORD = """
+create table if not exists schema_migrations (
+    version    integer     primary key,
+    name       text        not null,
+    checksum   text        not null,
+    applied_at timestamptz not null default now()
+)
+"""
+
+
+class DatabaseError(Exception):
+    """The database can't be used; the text is one plain line that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file of sql/migrations."""
+
+    version: int
+    name: str
+    statements: bytes
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.statements).hexdigest()
+
+
+def load_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
+    """Return the migrations of a folder in order."""
+    return [
+        Migration(int(path.name.split("_")[0]), path.name, path.read_bytes())
+        for path in sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql"))
+    ]
+
+
+def connect_or_explain(database_url: str) -> Connection:
+    """Return a connection in autocommit mode. Raises DatabaseError with one plain line."""
+    try:
+        return Connection.connect(database_url, **CONNECTION)
+    except psycopg.Error as error:
+        raise DatabaseError(
+            f"The database can't be reached: {first_line(error)}. "
+            "Is it running, and is DATABASE_URL right?"
+        ) from None
+
+
+def migrate(database_url: str, folder: Path = MIGRATIONS) -> list[str]:
+    """Apply what is missing and return its names.
+
+    Each migration has a transaction of its own that takes an advisory lock and then looks again, so
+    any number of instances may start at once. Raises DatabaseError.
+    """
+    with connect_or_explain(database_url) as connection:
+        try:
+            check_server(connection)
+            return list(_apply_missing(connection, load_migrations(folder)))
+        except psycopg.Error as error:
+            raise DatabaseError(f"The migration failed: {first_line(error)}.") from error
+
+
+def _apply_missing(connection: Connection, migrations: list[Migration]) -> Iterator[str]:
+    for migration in migrations:
+        with connection.transaction():
+            connection.execute("select pg_advisory_xact_lock(%s)", [LOCK_KEY])
+            connection.execute(RECORD)
+            if not _is_applied(connection, migration):
+                connection.execute(migration.statements)
+                connection.execute(
+                    "insert into schema_migrations (version, name, checksum) values (%s, %s, %s)",
+                    [migration.version, migration.name, migration.checksum],
+                )
+                yield migration.name
+
+
+def _is_applied(connection: Connection, migration: Migration) -> bool:
+    cursor = connection.cursor(row_factory=dict_row)
+    query = "select name, checksum from schema_migrations where version = %s"
+    row = cursor.execute(query, [migration.version]).fetchone()
+    if row is not None and row["checksum"] != migration.checksum:
+        raise DatabaseError(
+            f"The migration {migration.name} was applied to this database in another form "
+            f"(as {row['name']}). Applied migrations must not be edited: put the file back and "
+            "make the change in a new one."
+        )
+    return row is not None
+
+
+def check_server(connection: Connection) -> None:
+    """Raise DatabaseError unless this is a TimescaleDB that can do what Tallymark needs."""
+    postgresql = connection.info.server_version
+    if postgresql < OLDEST_POSTGRESQL:
+        raise DatabaseError(
+            f"This is PostgreSQL {postgresql // 10000}; Tallymark needs 17 or newer. "
+            "The image timescale/timescaledb:latest-pg18 has it."
+        )
+    version = _timescaledb_version(connection)
+    native_is_old = version < OLDEST_NATIVE and version[:2] != EMBEDDED
+    if native_is_old:
+        found, needed = (".".join(map(str, parts)) for parts in (version, OLDEST_NATIVE))
+        raise DatabaseError(
+            f"This is TimescaleDB {found}; Tallymark needs {needed} or newer, since refreshes that "
+            "ran side by side could leave gaps before. Update it: "
+            "https://docs.timescale.com/self-hosted/latest/upgrades/"
+        )
+    licence = connection.execute("select current_setting('timescaledb.license', true)").fetchone()
+    if licence is not None and licence[0] == "apache":
+        raise DatabaseError(
+            "This is the Apache edition of TimescaleDB, which has no continuous aggregates; "
+            "Tallymark needs the community edition, as in the image timescale/timescaledb or from "
+            "https://docs.timescale.com/self-hosted/latest/install/"
+        )
+
+
+def _timescaledb_version(connection: Connection) -> tuple[int, ...]:
+    row = connection.execute(
+        """
+        select coalesce(installed_version, default_version)
+        from pg_available_extensions where name = 'timescaledb'
+        """
+    ).fetchone()
+    if row is None:
+        raise DatabaseError(
+            "This PostgreSQL has no TimescaleDB. Use the image timescale/timescaledb, or install "
+            "the extension: https://docs.timescale.com/self-hosted/latest/install/"
+        )
+    numbers = str(row[0]).split("-")[0].split(".")
+    return tuple(int(number) for number in numbers)

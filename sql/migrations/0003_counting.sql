@@ -1,0 +1,162 @@
+-- Exact counts of any range: what is materialized and not stale, coarsest first, and events for the
+-- rest. See docs/counting.md.
+
+-- What each aggregate has not taken in yet, by TimescaleDB's own record, which is written in the
+-- transaction of each change and cleared in the transaction that refreshes the bucket. It covers
+-- what was never refreshed and all that is newer, too. Its ends are -2^63 and 2^63-1; values below
+-- PostgreSQL's first timestamp (-210866803200000000) stand for the former.
+create view event_counts_stale as
+with aggregate as (
+    select user_view_name as view_name, raw_hypertable_id, mat_hypertable_id
+    from _timescaledb_catalog.continuous_agg
+    where user_view_schema = 'public'
+      and user_view_name in ('event_counts_minute', 'event_counts_quarter_hour', 'event_counts_daily')
+), change as (
+    select view_name, lowest_modified_value as lowest, greatest_modified_value as greatest
+    from _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log
+    join aggregate on hypertable_id = raw_hypertable_id
+    union all
+    select view_name, lowest_modified_value, greatest_modified_value
+    from _timescaledb_catalog.continuous_aggs_materialization_invalidation_log
+    join aggregate on materialization_id = mat_hypertable_id
+    union all
+    select view_name, lowest_modified_value, greatest_modified_value
+    from _timescaledb_catalog.continuous_aggs_materialization_ranges
+    join aggregate on materialization_id = mat_hypertable_id
+)
+select
+    view_name,
+    case when lowest < -210866716800000000 then '-infinity'
+         else _timescaledb_functions.to_timestamp(lowest) end as stale_from,
+    case when greatest < -210866716800000000 then '-infinity'
+         when greatest = 9223372036854775807 then 'infinity'
+         else _timescaledb_functions.to_timestamp(greatest + 1) end as stale_until
+from change;
+
+comment on view event_counts_stale is
+    'Ranges [stale_from, stale_until) that an aggregate has not taken in yet';
+
+-- The smallest range of whole buckets around a range.
+create function buckets_around(width interval, lowest timestamptz, highest timestamptz)
+returns tstzrange
+language sql immutable parallel safe
+return tstzrange(
+    date_bin(width, lowest, 'epoch'),
+    date_bin(width, highest + width - interval '1 microsecond', 'epoch')
+);
+
+-- The whole buckets within each range of a set of ranges.
+create function buckets_within(width interval, ranges tstzmultirange)
+returns tstzmultirange
+language sql immutable parallel safe
+return (
+    select coalesce(range_agg(tstzrange(first_bucket, last_end)), '{}')
+    from (
+        select
+            date_bin(width, lower(r) + width - interval '1 microsecond', 'epoch') as first_bucket,
+            date_bin(width, upper(r), 'epoch') as last_end
+        from unnest(ranges) as r
+    ) as whole
+    where first_bucket < last_end
+);
+
+-- Counts of parts of [range_start, range_end): several rows a type, to be added up.
+--
+-- VOLATILE on purpose: in READ COMMITTED each statement then plans before it takes its snapshot.
+-- A STABLE function, with one older snapshot, misses rows while a chunk becomes columns. What is
+-- stale is read first, in one statement; each piece is then counted by a statement of its own with
+-- constant bounds, so that the planner excludes chunks (within one statement, over a set of pieces,
+-- it cannot).
+create function event_counts_parts(range_start timestamptz, range_end timestamptz, site smallint)
+returns table (event_type event_type, event_count bigint)
+language plpgsql volatile
+set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+declare
+    rest           tstzmultirange := tstzmultirange(tstzrange(range_start, range_end));
+    stale_days     tstzmultirange;
+    stale_quarters tstzmultirange;
+    stale_minutes  tstzmultirange;
+    pieces         tstzmultirange;
+    piece          tstzrange;
+    piece_start    timestamptz;
+    piece_end      timestamptz;
+begin
+    -- A bucket is stale where its own level is, or a level below it.
+    select
+        coalesce(range_agg(buckets_around('1 day', stale_from, stale_until)), '{}'),
+        coalesce(range_agg(buckets_around('15 minutes', stale_from, stale_until))
+            filter (where view_name <> 'event_counts_daily'), '{}'),
+        coalesce(range_agg(buckets_around('1 minute', stale_from, stale_until))
+            filter (where view_name = 'event_counts_minute'), '{}')
+    into stale_days, stale_quarters, stale_minutes
+    from event_counts_stale
+    where stale_from < range_end and stale_until > range_start;
+
+    pieces := buckets_within('1 day', rest) - stale_days;
+    rest := rest - pieces;
+    for piece in select unnest(pieces) loop
+        piece_start := lower(piece);
+        piece_end := upper(piece);
+        return query
+            select event_type, sum(event_count)::bigint
+            from event_counts_daily_materialized
+            where bucket >= piece_start and bucket < piece_end and site_id = site
+            group by event_type;
+    end loop;
+
+    pieces := buckets_within('15 minutes', rest) - stale_quarters;
+    rest := rest - pieces;
+    for piece in select unnest(pieces) loop
+        piece_start := lower(piece);
+        piece_end := upper(piece);
+        return query
+            select event_type, sum(event_count)::bigint
+            from event_counts_quarter_hour_materialized
+            where bucket >= piece_start and bucket < piece_end and site_id = site
+            group by event_type;
+    end loop;
+
+    pieces := buckets_within('1 minute', rest) - stale_minutes;
+    rest := rest - pieces;
+    for piece in select unnest(pieces) loop
+        piece_start := lower(piece);
+        piece_end := upper(piece);
+        return query
+            select event_type, sum(event_count)::bigint
+            from event_counts_minute_materialized
+            where bucket >= piece_start and bucket < piece_end and site_id = site
+            group by event_type;
+    end loop;
+
+    for piece in select unnest(rest) loop
+        piece_start := lower(piece);
+        piece_end := upper(piece);
+        return query
+            select event_type, count(*)
+            from events
+            where timestamp >= piece_start and timestamp < piece_end and site_id = site
+            group by event_type;
+    end loop;
+end
+$$;
+
+create function event_counts(
+    range_start timestamptz default '-infinity',
+    range_end   timestamptz default 'infinity',
+    site        smallint    default 1
+)
+returns table (event_type event_type, event_count bigint)
+language sql volatile
+begin atomic
+    select part.event_type, sum(part.event_count)::bigint
+    from event_counts_parts(
+        coalesce(range_start, '-infinity'), coalesce(range_end, 'infinity'), coalesce(site, 1::smallint)
+    ) as part
+    group by part.event_type
+    order by part.event_type;
+end;
+
+comment on function event_counts(timestamptz, timestamptz, smallint) is
+    'Exact counts by type of the events in [range_start, range_end); types with none are left out. A null bound is an open end';

@@ -1,0 +1,7 @@
+-- Writer: one row an array element; rows that are there already are left alone.
+insert into events (timestamp, event_id, site_id, user_id, event_type, payload)
+select timestamp, event_id, site_id, user_id, event_type::event_type, payload
+from unnest(
+    %b::timestamptz[], %b::uuid[], %b::smallint[], %b::text[], %b::text[], %b::jsonb[]
+) as event (timestamp, event_id, site_id, user_id, event_type, payload)
+on conflict do nothing
