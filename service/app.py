@@ -1,0 +1,62 @@
+"""The application: routes, what is open while it runs, and how errors are answered."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ExceptionHandler
+
+from service import analytics, documentation, health, ingest
+from service.database.connections import read_pool
+from service.ingest.store import Store
+from service.ingest.writer import Writer
+from service.problems import Problem
+from service.requests import Requests, answer_http_exception, answer_problem
+from service.settings import Settings
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Return the application; it opens its connections when it starts."""
+    writer = Writer(
+        Store(settings.database_url, deadline_seconds=settings.ingest_deadline_seconds),
+        queue_events=settings.ingest_queue_events,
+        queue_bytes=settings.ingest_queue_bytes,
+        deadline_seconds=settings.ingest_deadline_seconds,
+    )
+    pool = read_pool(
+        settings.database_url,
+        connections=settings.read_connections,
+        deadline_seconds=settings.read_deadline_seconds,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with pool, writer:
+            yield
+
+    return Starlette(
+        routes=[
+            Route("/", lead_to_documentation),
+            *ingest.routes(writer),
+            *analytics.routes(pool),
+            *health.routes(writer, pool),
+            *documentation.routes(),
+        ],
+        middleware=[Middleware(Requests, log_ingest_requests=settings.log_ingest_requests)],
+        exception_handlers={
+            Problem: cast("ExceptionHandler", answer_problem),
+            HTTPException: cast("ExceptionHandler", answer_http_exception),
+        },
+        lifespan=lifespan,
+    )
+
+
+async def lead_to_documentation(_: Request) -> Response:
+    """GET / leads to the API's description."""
+    return RedirectResponse("/docs")

@@ -1,0 +1,86 @@
+"""POST /events: read, validate, hand over to the writer, answer."""
+
+import asyncio
+from datetime import UTC, datetime
+from uuid import UUID
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.events import MAX_EVENT_BYTES, MICROSECONDS, Event, InvalidEventError, parse_event
+from service.ingest.writer import Writer
+from service.problems import Problem, ProblemKind
+
+BODY_SECONDS = 10.0
+"""How long a body may take to arrive."""
+
+# navigator.sendBeacon sends text as text/plain; a request without a type is taken at its word.
+JSON_TYPES = frozenset({"application/json", "text/plain", ""})
+
+
+def routes(writer: Writer) -> list[Route]:
+    """Return the routes of ingest."""
+
+    async def post_event(request: Request) -> Response:
+        require_json(request.headers)
+        if request.url.query:
+            raise Problem(ProblemKind.INVALID_QUERY, "POST /events takes no query parameters.")
+        body = await read_body(request, MAX_EVENT_BYTES)
+        try:
+            event = parse_event(body)
+        except InvalidEventError as error:
+            raise Problem(
+                ProblemKind.INVALID_EVENT, "The event was not stored.", error.errors
+            ) from None
+        await writer.keep(event)
+        return Response(accepted(event), status_code=202, media_type="application/json")
+
+    return [Route("/events", post_event, methods=["POST"])]
+
+
+def accepted(event: Event) -> bytes:
+    """Return the body of a 202."""
+    timestamp = datetime.fromtimestamp(event.timestamp / MICROSECONDS, UTC)
+    text = timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return b'{"event_id":"%s","timestamp":"%s"}' % (
+        str(UUID(bytes=event.event_id)).encode(),
+        text.encode(),
+    )
+
+
+def require_json(headers: Headers) -> None:
+    """Raise Problem unless the headers speak of JSON without a content coding."""
+    media_type = headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type not in JSON_TYPES:
+        raise Problem(
+            ProblemKind.NOT_JSON,
+            "Send the event as application/json.",
+            headers={"Accept-Post": "application/json"},
+        )
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise Problem(
+            ProblemKind.NOT_JSON,
+            "Send the event without a content coding.",
+            headers={"Accept-Encoding": "identity"},
+        )
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return the body. Raises Problem where it is larger than `limit` bytes, or too slow."""
+    too_large = Problem(ProblemKind.BODY_TOO_LARGE, f"An event may be at most {limit} bytes.")
+    if int(request.headers.get("content-length", 0)) > limit:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise Problem(ProblemKind.BODY_TIMEOUT, "The body did not arrive in time.") from None
+    except ClientDisconnect:
+        raise Problem(ProblemKind.MALFORMED_REQUEST, "The body was cut short.") from None
+    return bytes(body)

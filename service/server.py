@@ -1,0 +1,64 @@
+"""Serves the application with uvicorn on one socket, until SIGINT or SIGTERM."""
+
+import errno
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from service.app import create_app
+from service.logs import configure_logging
+from service.settings import Settings
+
+
+class ListenError(Exception):
+    """The address can't be listened on; the text is one plain line that says what to do."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket bound to an address, not listening yet. Raises ListenError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ListenError(
+                f"Port {port} is taken by another program. Choose another: --port, or PORT."
+            ) from None
+        raise ListenError(f"Can't listen on {host} port {port}: {error.strerror}.") from None
+    return listener
+
+
+def serve(
+    settings: Settings, listener: socket.socket, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until a signal; what is in flight is answered first. Calls `ready` once it serves."""
+    configure_logging(settings)
+    config = uvicorn.Config(
+        create_app(settings),
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=round(settings.shutdown_seconds),
+    )
+    Server(config, ready).run(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which says when it serves."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen."""
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._ready()

@@ -1,0 +1,71 @@
+"""Every setting: its default, its unit in its name, refused when it is wrong."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+
+
+class Settings(BaseSettings):
+    """Read from the environment, under these names in capitals."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    database_url: Annotated[
+        str, Field(pattern="^postgres(ql)?://", description="The TimescaleDB that holds the events")
+    ]
+    host: Annotated[str, Field(min_length=1, description="The address to listen on")] = "127.0.0.1"
+    port: Annotated[
+        int, Field(ge=0, le=65535, description="The TCP port to listen on; 0 takes a free one")
+    ] = 8000
+
+    ingest_queue_events: Annotated[
+        int,
+        Field(ge=1, description="Events that may wait to be written; more are answered 503"),
+    ] = 20_000
+    ingest_queue_bytes: Annotated[
+        int, Field(ge=65_536, description="Bytes of events that may wait to be written")
+    ] = 64 * 1024 * 1024
+    ingest_deadline_seconds: Annotated[
+        Seconds, Field(description="An event that is not stored by then is answered 503")
+    ] = 5.0
+    read_connections: Annotated[
+        int, Field(ge=1, le=100, description="Database connections that count; ingest has its own")
+    ] = 4
+    read_deadline_seconds: Annotated[
+        Seconds, Field(description="A count that takes longer is answered 503")
+    ] = 5.0
+    shutdown_seconds: Annotated[
+        Seconds, Field(description="How long a stop waits for requests in flight")
+    ] = 8.0
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="The least level logged")
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "console", "json"],
+        Field(description="How log lines look; auto is console on a terminal and json elsewhere"),
+    ] = "auto"
+    log_ingest_requests: Annotated[
+        bool, Field(description="A line for each stored event's request, beside one for each flush")
+    ] = False
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the text is one plain line for the operator."""
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Return the settings of the environment, with `overrides` before them.
+
+    Raises SettingsError.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).upper()
+        problem = "is not set" if first["type"] == "missing" else f"is wrong: {first['msg']}"
+        raise SettingsError(f"The setting {name} {problem}.") from None
