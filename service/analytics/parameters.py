@@ -13,7 +13,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     ValidationError,
     WithJsonSchema,
 )
@@ -161,12 +160,14 @@ class RangeQuery(BaseModel):
     tz: Annotated[
         tzinfo,
         BeforeValidator(_zone),
-        PlainSerializer(str, return_type=str),
-        WithJsonSchema({"type": "string", "examples": ["Europe/Berlin"]}),
-        Field(description="The IANA time zone of dates, and of date-times without an offset"),
-    ] = UTC
+        WithJsonSchema({"type": "string", "default": "UTC", "examples": ["Europe/Berlin"]}),
+        Field(
+            description="The IANA time zone of dates, and of date-times without an offset",
+            default_factory=lambda: UTC,
+        ),
+    ]
     site: Annotated[
-        int, BeforeValidator(_digits), Field(ge=1, le=32767, description="The site to count for")
+        int, Field(ge=1, le=32767, description="The site to count for"), BeforeValidator(_digits)
     ] = DEFAULT_SITE
 
     def half_open(self) -> tuple[datetime | None, datetime | None]:

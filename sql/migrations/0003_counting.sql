@@ -60,6 +60,32 @@ return (
     where first_bucket < last_end
 );
 
+-- The buckets of each level that can't be trusted in a range: those where an aggregate of that level,
+-- or of one below it, is stale. One statement, so that all of it is of one moment; its plan is kept
+-- (planning it would cost more than all the rest of a count).
+create function stale_buckets(
+    range_start       timestamptz,
+    range_end         timestamptz,
+    out days          tstzmultirange,
+    out quarter_hours tstzmultirange,
+    out minutes       tstzmultirange
+)
+language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+    select
+        coalesce(range_agg(buckets_around('1 day', stale_from, stale_until)), '{}'),
+        coalesce(range_agg(buckets_around('15 minutes', stale_from, stale_until))
+            filter (where view_name <> 'event_counts_daily'), '{}'),
+        coalesce(range_agg(buckets_around('1 minute', stale_from, stale_until))
+            filter (where view_name = 'event_counts_minute'), '{}')
+    into days, quarter_hours, minutes
+    from event_counts_stale
+    where stale_from < range_end and stale_until > range_start;
+end
+$$;
+
 -- Counts of parts of [range_start, range_end): several rows a type, to be added up.
 --
 -- VOLATILE on purpose: in READ COMMITTED each statement then plans before it takes its snapshot.
@@ -74,27 +100,16 @@ set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
-    rest           tstzmultirange := tstzmultirange(tstzrange(range_start, range_end));
-    stale_days     tstzmultirange;
-    stale_quarters tstzmultirange;
-    stale_minutes  tstzmultirange;
-    pieces         tstzmultirange;
-    piece          tstzrange;
-    piece_start    timestamptz;
-    piece_end      timestamptz;
+    rest        tstzmultirange := tstzmultirange(tstzrange(range_start, range_end));
+    stale       record;
+    pieces      tstzmultirange;
+    piece       tstzrange;
+    piece_start timestamptz;
+    piece_end   timestamptz;
 begin
-    -- A bucket is stale where its own level is, or a level below it.
-    select
-        coalesce(range_agg(buckets_around('1 day', stale_from, stale_until)), '{}'),
-        coalesce(range_agg(buckets_around('15 minutes', stale_from, stale_until))
-            filter (where view_name <> 'event_counts_daily'), '{}'),
-        coalesce(range_agg(buckets_around('1 minute', stale_from, stale_until))
-            filter (where view_name = 'event_counts_minute'), '{}')
-    into stale_days, stale_quarters, stale_minutes
-    from event_counts_stale
-    where stale_from < range_end and stale_until > range_start;
+    stale := stale_buckets(range_start, range_end);
 
-    pieces := buckets_within('1 day', rest) - stale_days;
+    pieces := buckets_within('1 day', rest) - stale.days;
     rest := rest - pieces;
     for piece in select unnest(pieces) loop
         piece_start := lower(piece);
@@ -106,7 +121,7 @@ begin
             group by event_type;
     end loop;
 
-    pieces := buckets_within('15 minutes', rest) - stale_quarters;
+    pieces := buckets_within('15 minutes', rest) - stale.quarter_hours;
     rest := rest - pieces;
     for piece in select unnest(pieces) loop
         piece_start := lower(piece);
@@ -118,7 +133,7 @@ begin
             group by event_type;
     end loop;
 
-    pieces := buckets_within('1 minute', rest) - stale_minutes;
+    pieces := buckets_within('1 minute', rest) - stale.minutes;
     rest := rest - pieces;
     for piece in select unnest(pieces) loop
         piece_start := lower(piece);
