@@ -1,0 +1,1 @@
+"""Load and benchmarks: figures are printed, never asserted."""
