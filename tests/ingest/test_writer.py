@@ -1,0 +1,183 @@
+"""The writer, on the real database: what is kept, what is refused, and what senders are told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from service.events import Event
+from service.ingest.store import COPY_FROM_EVENTS, Store
+from service.ingest.writer import Writer
+from service.problems import Problem, ProblemKind
+from tests.support.events import make_event, numbered_event
+
+REFUSED_PAYLOAD = b'{"url": "\\u0000"}'
+"""Validation would not let it through; jsonb does not take it."""
+
+DEADLINE_SECONDS = 10.0
+
+
+@asynccontextmanager
+async def writing(
+    url: str,
+    *,
+    queue_events: int = 10_000,
+    queue_bytes: int = 10_000_000,
+    deadline_seconds: float = DEADLINE_SECONDS,
+) -> AsyncIterator[Writer]:
+    """Yield a writer of its own store."""
+    store = Store(url, deadline_seconds=deadline_seconds)
+    async with Writer(
+        store,
+        queue_events=queue_events,
+        queue_bytes=queue_bytes,
+        deadline_seconds=deadline_seconds,
+    ) as writer:
+        yield writer
+
+
+async def keep_all(writer: Writer, events: Sequence[Event]) -> list[Problem | None]:
+    """Hand all of the events over at once and return each one's answer."""
+    answers = await asyncio.gather(*map(writer.keep, events), return_exceptions=True)
+    assert all(answer is None or isinstance(answer, Problem) for answer in answers), answers
+    return [answer if isinstance(answer, Problem) else None for answer in answers]
+
+
+def stored_ids(url: str) -> list[bytes]:
+    """Return the ids in the table, sorted; an id that is there twice stands here twice."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = connection.execute("select event_id from events order by event_id").fetchall()
+    return [event_id.bytes for (event_id,) in rows]
+
+
+def ids(events: Sequence[Event]) -> list[bytes]:
+    """Return the events' ids, sorted."""
+    return sorted(event.event_id for event in events)
+
+
+@pytest.mark.parametrize("count", [1, 2, COPY_FROM_EVENTS - 1, COPY_FROM_EVENTS, 3000])
+def test_all_are_stored_when_their_senders_are_answered(database_url: str, count: int) -> None:
+    async def scenario() -> list[bytes]:
+        async with writing(database_url) as writer:
+            assert await keep_all(writer, events) == [None] * count
+            return stored_ids(database_url)
+
+    events = [numbered_event() for _ in range(count)]
+    assert asyncio.run(scenario()) == ids(events)
+
+
+@pytest.mark.parametrize("neighbours", [0, 1, 20, COPY_FROM_EVENTS + 10])
+def test_a_refused_row_harms_no_neighbour(database_url: str, neighbours: int) -> None:
+    async def scenario() -> list[Problem | None]:
+        async with writing(database_url) as writer:
+            return await keep_all(writer, [*good[::2], bad, *good[1::2]])
+
+    good, bad = [numbered_event() for _ in range(neighbours)], make_event(payload=REFUSED_PAYLOAD)
+    answers = asyncio.run(scenario())
+    assert stored_ids(database_url) == ids(good)
+    refused = [answer for answer in answers if answer is not None]
+    assert [problem.kind for problem in refused] == [ProblemKind.REFUSED_EVENT]
+
+
+@pytest.mark.parametrize("limit", [{"queue_events": 5}, {"queue_bytes": 1200}])
+def test_a_full_queue_takes_no_more(database_url: str, limit: dict[str, int]) -> None:
+    async def scenario() -> list[Problem | None]:
+        async with writing(database_url, **limit) as writer:
+            return await keep_all(writer, events)
+
+    events = [numbered_event() for _ in range(50)]
+    answers = asyncio.run(scenario())
+    kept = [event for event, answer in zip(events, answers, strict=True) if answer is None]
+    assert 0 < len(kept) < 50
+    assert stored_ids(database_url) == ids(kept)
+    kinds = {answer.kind for answer in answers if answer is not None}
+    assert kinds == {ProblemKind.QUEUE_FULL}
+
+
+def test_closing_writes_what_is_queued(database_url: str) -> None:
+    async def scenario() -> None:
+        async with writing(database_url) as writer:
+            handed_over = [asyncio.create_task(writer.keep(event)) for event in events]
+            await asyncio.sleep(0)
+        await asyncio.gather(*handed_over)
+
+    events = [numbered_event() for _ in range(100)]
+    asyncio.run(scenario())
+    assert stored_ids(database_url) == ids(events)
+
+
+def test_a_closed_writer_takes_no_more(database_url: str) -> None:
+    async def scenario() -> list[Problem | None]:
+        async with writing(database_url) as writer:
+            pass
+        return await keep_all(writer, [numbered_event()])
+
+    (answer,) = asyncio.run(scenario())
+    assert answer is not None
+    assert answer.kind is ProblemKind.QUEUE_FULL
+    assert stored_ids(database_url) == []
+
+
+def test_a_database_that_never_answers_is_told_in_time_and_nothing_is_stored() -> None:
+    async def scenario() -> tuple[list[Problem | None], str | None]:
+        nowhere = "postgresql://postgres@127.0.0.1:1/nowhere"
+        async with writing(nowhere, deadline_seconds=0.5) as writer:
+            answers = await keep_all(writer, [numbered_event() for _ in range(10)])
+            return answers, writer.away
+
+    answers, away = asyncio.run(scenario())
+    assert {answer and answer.kind for answer in answers} == {ProblemKind.NOT_STORED}
+    assert "refused" in (away or "")
+
+
+@pytest.mark.native(reason="an open transaction keeps everybody else waiting there")
+def test_what_waits_behind_a_lock_is_answered_by_its_deadline_and_stored_once_at_most(
+    database_url: str,
+) -> None:
+    async def scenario() -> list[Problem | None]:
+        async with writing(database_url, deadline_seconds=1.0) as writer:
+            assert await keep_all(writer, [first]) == [None]
+            with psycopg.connect(database_url) as locking:
+                locking.execute("lock table events in access exclusive mode")
+                in_flight = asyncio.create_task(keep_all(writer, [sent]))
+                await asyncio.sleep(0.05)
+                told = await keep_all(writer, queued)
+                told += await in_flight
+            assert await keep_all(writer, [last]) == [None]
+            return told
+
+    first, sent, last = numbered_event(), numbered_event(), numbered_event()
+    queued = [numbered_event() for _ in range(5)]
+    problems = asyncio.run(scenario())
+    stored = stored_ids(database_url)
+    assert set(ids([first, last])) <= set(stored)
+    assert len(set(stored)) == len(stored)
+    for event, problem in zip([*queued, sent], problems, strict=True):
+        assert problem is not None
+        assert problem.kind is ProblemKind.NOT_STORED
+        if event.event_id in stored:
+            # It had been sent, so that nobody could know: then the answer bears the id.
+            assert problem.more == {"event_id": str(UUID(bytes=event.event_id))}
+    assert problems[-1] is not None
+    assert problems[-1].more == {"event_id": str(UUID(bytes=sent.event_id))}
+
+
+@pytest.mark.native(reason="sessions can't be terminated there; tests/faults kills the server")
+def test_a_broken_connection_is_renewed_and_its_group_written_once(database_url: str) -> None:
+    async def scenario() -> None:
+        async with writing(database_url) as writer:
+            for event in events:
+                await writer.keep(event)
+                with psycopg.connect(database_url, autocommit=True) as other:
+                    other.execute(
+                        "select pg_terminate_backend(pid) from pg_stat_activity "
+                        "where datname = current_database() and pid <> pg_backend_pid()"
+                        "  and application_name = 'tallymark'"
+                    )
+
+    events = [numbered_event() for _ in range(10)]
+    asyncio.run(scenario())
+    assert stored_ids(database_url) == ids(events)

@@ -1,0 +1,97 @@
+"""Runs the service, in this process or in one of its own."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import uvicorn
+
+from service.app import create_app
+from service.server import bind
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def running_service(**settings: object) -> Iterator[str]:
+    """Yield the base URL of a service in a thread of this process, with real connections."""
+    listener = bind("127.0.0.1", 0)
+    config = uvicorn.Config(
+        create_app(Settings.model_validate(settings)),
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        _wait(lambda: server.started, thread.is_alive)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        listener.close()
+
+
+class ServiceProcess:
+    """`python -m service serve` as a process of its own, on a port that stays the same."""
+
+    def __init__(self, database_url: str, log: Path, **environment: str) -> None:
+        with bind("127.0.0.1", 0) as listener:
+            self.port = listener.getsockname()[1]
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self._log = log
+        self._environment = os.environ | {
+            "DATABASE_URL": database_url,
+            "PORT": str(self.port),
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        with self._log.open("ab") as log:
+            self.process = process = subprocess.Popen(
+                [sys.executable, "-m", "service", "serve"],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+        _wait(self.answers, lambda: process.poll() is None)
+
+    def answers(self) -> bool:
+        """Return whether it is live."""
+        try:
+            return httpx.get(f"{self.base_url}/health/live", timeout=1).is_success
+        except httpx.TransportError:
+            return False
+
+    def kill(self) -> None:
+        """Kill it, as kill -9 does."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self, seconds: float = 20) -> int:
+        """Send SIGTERM and return its exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+
+def _wait(until: Callable[[], bool], alive: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert alive(), "it ended before it answered"
+        assert time.monotonic() < deadline, f"no answer within {seconds} s"
+        time.sleep(0.02)
