@@ -40,11 +40,11 @@ def create_app(settings: Settings) -> Starlette:
         async with pool, writer:
             yield
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", lead_to_documentation),
             *ingest.routes(writer),
-            *analytics.routes(pool),
+            *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
             *health.routes(writer, pool),
             *documentation.routes(),
         ],
@@ -55,6 +55,8 @@ def create_app(settings: Settings) -> Starlette:
         },
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 async def lead_to_documentation(_: Request) -> Response:

@@ -90,11 +90,17 @@ def openapi() -> dict[str, Any]:
             "/events": {"post": _post_event()},
             "/analytics/event-counts": {
                 "get": _get(
-                    "How many events", TOTAL_SCHEMA, INVALID_QUERY, UNREACHABLE, query=CountQuery
+                    "countEvents",
+                    "How many events",
+                    TOTAL_SCHEMA,
+                    INVALID_QUERY,
+                    UNREACHABLE,
+                    query=CountQuery,
                 )
             },
             "/analytics/event-counts-by-type": {
                 "get": _get(
+                    "countEventsByType",
                     "How many events of each type",
                     BY_TYPE_SCHEMA,
                     INVALID_QUERY,
@@ -102,9 +108,14 @@ def openapi() -> dict[str, Any]:
                     query=RangeQuery,
                 )
             },
-            "/health/live": {"get": _get("Whether the service runs", STATUS_SCHEMA)},
+            "/health/live": {"get": _get("isLive", "Whether the service runs", STATUS_SCHEMA)},
             "/health/ready": {
-                "get": _get("Whether events can be kept now", STATUS_SCHEMA, ProblemKind.NOT_READY)
+                "get": _get(
+                    "isReady",
+                    "Whether events can be kept now",
+                    STATUS_SCHEMA,
+                    ProblemKind.NOT_READY,
+                )
             },
         },
         "components": {
@@ -137,6 +148,7 @@ def _post_event() -> dict[str, Any]:
 
 
 def _get(
+    operation_id: str,
     summary: str,
     schema: dict[str, Any],
     *problems: ProblemKind,
@@ -144,6 +156,7 @@ def _get(
 ) -> dict[str, Any]:
     return {
         "summary": summary,
+        "operationId": operation_id,
         "parameters": [] if query is None else _parameters(query),
         "responses": {"200": _answer("OK", schema), **_problems(*problems, DEFECT)},
     }

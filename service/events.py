@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-from service.problems import FieldError
+from service.problems import MAX_FIELD_CHARACTERS, FieldError, first_errors
 
 EventType = Literal["view", "click", "location"]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
@@ -62,6 +62,7 @@ UserId = Annotated[
         max_length=MAX_USER_ID_BYTES,
         description=f"A session's or user's id, at most {MAX_USER_ID_BYTES} bytes of UTF-8",
         examples=["user-42"],
+        json_schema_extra={"pattern": r"\S"},
     ),
 ]
 
@@ -125,6 +126,12 @@ class LocationEvent(TypedDict):
     payload: LocationPayload
 
 
+FIELD_NAMES = frozenset(
+    name
+    for model in (ViewEvent, ViewPayload, ClickPayload, LocationPayload)
+    for name in model.__annotations__
+)
+
 EventBody: TypeAdapter[ViewEvent | ClickEvent | LocationEvent] = TypeAdapter(
     Annotated[ViewEvent | ClickEvent | LocationEvent, Field(discriminator="event_type")]
 )
@@ -143,9 +150,11 @@ def parse_event(body: bytes, site_id: int = DEFAULT_SITE) -> Event:
     try:
         event = EventBody.validate_json(body)
     except ValidationError as error:
-        raise InvalidEventError(list(_field_errors(error))) from None
+        raise InvalidEventError(first_errors(_field_errors(error))) from None
     payload = to_json(event["payload"], inf_nan_mode="constants")
-    if _SUSPICIOUS.search(payload) and (errors := list(_unstorable("payload", event["payload"]))):
+    if _SUSPICIOUS.search(payload) and (
+        errors := first_errors(_unstorable("payload", event["payload"]))
+    ):
         raise InvalidEventError(errors)
     milliseconds = time.time_ns() // 1_000_000
     return Event(
@@ -181,6 +190,7 @@ def _field_errors(error: ValidationError) -> Iterator[FieldError]:
 
 
 def _unstorable(field: str, value: Any) -> Iterator[FieldError]:
+    field = field[:MAX_FIELD_CHARACTERS]  # Keys may be long, and nested.
     match value:
         case float() if value - value != 0:
             yield FieldError(field=field, message="Must be a finite number (an IEEE double)")

@@ -7,8 +7,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service.database.connections import within
 from service.ingest.writer import Writer
 from service.problems import Problem, ProblemKind
+
+PROBE_SECONDS = 2.0
+"""How long a probe waits for the database."""
 
 
 def routes(writer: Writer, pool: AsyncConnectionPool[AsyncConnection]) -> list[Route]:
@@ -31,9 +35,13 @@ async def _why_not_ready(writer: Writer, pool: AsyncConnectionPool[AsyncConnecti
         return "Too many events are waiting to be stored."
     if writer.away is not None:
         return "The database can't be written to."
-    try:
+
+    async def ask() -> None:
         async with pool.connection() as connection:
             await connection.execute("select 1")
-    except (psycopg.Error, PoolTimeout):
+
+    try:
+        await within(PROBE_SECONDS, ask())
+    except (psycopg.Error, PoolTimeout, TimeoutError):
         return "The database does not answer."
     return None

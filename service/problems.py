@@ -1,10 +1,11 @@
 """Every error that a client can be answered: status, title, and when to try again (RFC 9457)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, TypedDict
 
 from starlette.responses import Response
@@ -15,6 +16,18 @@ class FieldError(TypedDict):
 
     field: str
     message: str
+
+
+MAX_ERRORS = 20
+MAX_FIELD_CHARACTERS = 200
+
+
+def first_errors(errors: Iterable[FieldError]) -> list[FieldError]:
+    """Return the first of the errors, fields cut short: an answer, and its log line, stay small."""
+    return [
+        FieldError(field=error["field"][:MAX_FIELD_CHARACTERS], message=error["message"])
+        for error in islice(errors, MAX_ERRORS)
+    ]
 
 
 class ProblemKind(Enum):

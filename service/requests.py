@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from itertools import takewhile
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -10,11 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.analytics.parameters import CountQuery
+from service.events import FIELD_NAMES
 from service.problems import Problem, ProblemKind
 
 log = structlog.get_logger()
 
 REQUEST_ID = "X-Request-ID"
+_NAMES = FIELD_NAMES | CountQuery.model_fields.keys() | {"body"}
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -68,8 +72,17 @@ class Requests:
             milliseconds=round(seconds * 1000, 2),
             request_id=scope["request_id"],
             **({} if problem is None else {"problem": problem.kind.slug}),
-            **({} if problem is None or not problem.errors else {"errors": problem.errors}),
+            **({} if problem is None or not problem.errors else {"errors": _errors(problem)}),
         )
+
+
+def _errors(problem: Problem) -> list[str]:
+    """Return what was wrong, without the names that a sender chose: they are its data."""
+    return [f"{_own_part(error['field'])}: {error['message']}" for error in problem.errors]
+
+
+def _own_part(field: str) -> str:
+    return ".".join(takewhile(_NAMES.__contains__, field.split("."))) or "?"
 
 
 def _request_id(scope: Scope) -> str:

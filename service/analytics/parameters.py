@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from service.events import DEFAULT_SITE, EVENT_TYPES, EventType
-from service.problems import FieldError, Problem, ProblemKind
+from service.problems import FieldError, Problem, ProblemKind, first_errors
 
 NOTHING = timedelta()
 MICROSECOND = timedelta(microseconds=1)
@@ -31,8 +31,8 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # RFC 3339, with the seconds optional, and the offset too; what stands behind the sixth digit of a
 # fraction is finer than any event's timestamp.
 _DATE_TIME = re.compile(
-    r"(?P<local>\d{4}-\d\d-\d\d[Tt]\d\d:\d\d(:\d\d)?)"
-    r"(\.(?P<micros>\d{1,6})(?P<finer>\d{0,3}))?"
+    r"(?P<local>\d{4}-\d\d-\d\d[Tt]\d\d:\d\d)"
+    r"(?P<seconds>:\d\d(\.(?P<micros>\d{1,6})(?P<finer>\d*))?)?"
     r"(?P<offset>[Zz]|(?P<sign>[+\- ])(?P<hours>\d\d):(?P<minutes>\d\d))?",
     re.ASCII,
 )
@@ -101,7 +101,7 @@ def _moment(value: Any) -> Any:
         if _DATE.fullmatch(text):
             return Moment(date.fromisoformat(text))
         if parts := _DATE_TIME.fullmatch(text):
-            local = datetime.fromisoformat(parts["local"].upper())
+            local = datetime.fromisoformat(parts["local"].upper() + (parts["seconds"] or "")[:3])
             local = local.replace(microsecond=int((parts["micros"] or "").ljust(6, "0")))
             finer = bool((parts["finer"] or "").strip("0"))
             return Moment(local.replace(tzinfo=_offset(parts)), finer)
@@ -223,7 +223,7 @@ def parse_query(model: type[Query], query_string: bytes) -> Query:
 
 def invalid_query(errors: list[FieldError]) -> Problem:
     """Return the problem that names the parameters."""
-    return Problem(ProblemKind.INVALID_QUERY, "Nothing was counted.", errors)
+    return Problem(ProblemKind.INVALID_QUERY, "Nothing was counted.", first_errors(errors))
 
 
 def _field_error(found: Any) -> FieldError:

@@ -1,7 +1,9 @@
 """Connections: their settings, and the pool that counts."""
 
+import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -31,6 +33,36 @@ async def connect(database_url: str, *, statement_timeout_seconds: float) -> Asy
     return await AsyncConnection.connect(
         database_url, **_with_statement_timeout(statement_timeout_seconds)
     )
+
+
+Result = TypeVar("Result")
+
+_abandoned: set[asyncio.Task[Any]] = set()
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
+    """Return what the work returns. Raises TimeoutError in time, and lets it be cancelled behind.
+
+    A statement_timeout needs a server that speaks, and psycopg takes up to ten seconds to cancel a
+    statement on one that does not: nobody waits for that.
+    """
+    task = asyncio.create_task(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+        if done:
+            return task.result()
+        raise TimeoutError
+    finally:
+        if not task.done():
+            _abandoned.add(task)
+            task.add_done_callback(_forget)
+            task.cancel()
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _abandoned.discard(task)
+    if not task.cancelled():
+        task.exception()  # Nobody asks for it any more.
 
 
 def read_pool(

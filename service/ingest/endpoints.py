@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from service.events import MAX_EVENT_BYTES, MICROSECONDS, Event, InvalidEventError, parse_event
 from service.ingest.writer import Writer
-from service.problems import Problem, ProblemKind
+from service.problems import FieldError, Problem, ProblemKind, first_errors
 
 BODY_SECONDS = 10.0
 """How long a body may take to arrive."""
@@ -26,7 +26,14 @@ def routes(writer: Writer) -> list[Route]:
     async def post_event(request: Request) -> Response:
         require_json(request.headers)
         if request.url.query:
-            raise Problem(ProblemKind.INVALID_QUERY, "POST /events takes no query parameters.")
+            raise Problem(
+                ProblemKind.INVALID_QUERY,
+                "The event was not stored.",
+                first_errors(
+                    FieldError(field=name, message="Is not a parameter of this endpoint")
+                    for name in request.query_params
+                ),
+            )
         body = await read_body(request, MAX_EVENT_BYTES)
         try:
             event = parse_event(body)
@@ -67,10 +74,15 @@ def require_json(headers: Headers) -> None:
         )
 
 
+def _announced_bytes(headers: Headers) -> int:
+    # httptools has seen to it that these are digits; leading zeros may be thousands.
+    return int(headers.get("content-length", "").lstrip("0") or 0)
+
+
 async def read_body(request: Request, limit: int) -> bytes:
     """Return the body. Raises Problem where it is larger than `limit` bytes, or too slow."""
     too_large = Problem(ProblemKind.BODY_TOO_LARGE, f"An event may be at most {limit} bytes.")
-    if int(request.headers.get("content-length", 0)) > limit:
+    if _announced_bytes(request.headers) > limit:
         raise too_large
     body = bytearray()
     try:

@@ -7,7 +7,7 @@ from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from service.database.connections import connect, load_query
+from service.database.connections import connect, load_query, within
 from service.events import Event
 from service.ingest.encoding import COPY_EVENTS, encode_arrays, encode_copy
 
@@ -46,16 +46,22 @@ class Store:
         are stored already do no harm.
         """
         try:
-            async with asyncio.timeout(self._deadline_seconds):
-                connection = await self._connected()
-                if again or len(events) < COPY_FROM_EVENTS:
-                    arrays = [BinaryArray(array) for array in encode_arrays(events)]
-                    await connection.execute(self._insert, arrays, prepare=True)
-                else:
-                    async with connection.cursor().copy(COPY_EVENTS) as copy:
-                        await copy.write(encode_copy(events))
+            await within(self._deadline_seconds, self._write(events, again=again))
         except TimeoutError:
-            await self.close()
+            self._connection = None
+            raise
+
+    async def _write(self, events: Sequence[Event], *, again: bool) -> None:
+        connection = await self._connected()
+        try:
+            if again or len(events) < COPY_FROM_EVENTS:
+                arrays = [BinaryArray(array) for array in encode_arrays(events)]
+                await connection.execute(self._insert, arrays, prepare=True)
+            else:
+                async with connection.cursor().copy(COPY_EVENTS) as copy:
+                    await copy.write(encode_copy(events))
+        except asyncio.CancelledError:
+            await connection.close()
             raise
 
     async def close(self) -> None:
