@@ -1,0 +1,1 @@
+"""GET /analytics/*: parameters and counts."""
