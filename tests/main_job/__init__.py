@@ -1,0 +1,1 @@
+"""The main job: scripts/run, from a clean clone on."""
