@@ -1,0 +1,85 @@
+"""The command line: `python -m service`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.settings import SettingsError, load_settings
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
+)
+
+Port = Annotated[int | None, typer.Option(help="The TCP port to serve on; else PORT, else 8000.")]
+
+
+@app.command()
+def serve(port: Port = None) -> None:
+    """Migrate the database of DATABASE_URL, then serve."""
+    from service.database.migrations import migrate
+    from service.server import bind, exit_on_signals, serve
+
+    exit_on_signals()
+    settings = load_settings(port=port)
+    listener = bind(settings.host, settings.port)
+    migrate(settings.database_url)
+    serve(settings, listener)
+
+
+@app.command(name="migrate")
+def migrate_() -> None:
+    """Bring the database of DATABASE_URL to the current schema."""
+    from service.database.migrations import migrate
+
+    applied = migrate(load_settings().database_url)
+    typer.echo("\n".join(f"applied {name}" for name in applied) or "The schema is current.")
+
+
+@app.command()
+def embedded_database(
+    directory: Annotated[Path, typer.Option(help="Where its data lie.")] = Path(".data/embedded"),
+    port: Annotated[int, typer.Option(help="The TCP port; 0 takes a free one.")] = 0,
+    fsync: Annotated[bool, typer.Option(help="Whether a power cut must lose nothing.")] = True,
+) -> None:
+    """Run TimescaleDB without Docker, for trying, developing and testing."""
+    from service.database.embedded import serve
+
+    raise typer.Exit(serve(directory, port, fsync))
+
+
+@app.command()
+def run(
+    port: Port = None,
+    database: Annotated[
+        str | None, typer.Option(help="embedded, docker, or a URL; else what is there.")
+    ] = None,
+    sample_data: Annotated[
+        bool, typer.Option(help="Whether an empty database gets sample data.")
+    ] = True,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete the embedded server's data first.")
+    ] = False,
+) -> None:
+    """Find a database, migrate, load sample data into an empty one, and serve."""
+    from service.run import run
+
+    run(port=port, database=database, sample_data=sample_data, fresh=fresh)
+
+
+def main() -> None:
+    """Run the command line; what an operator can mend is told in one plain line."""
+    from service.database.embedded import EmbeddedDatabaseError
+    from service.database.migrations import DatabaseError
+    from service.run import RunError
+    from service.server import ListenError
+
+    try:
+        app()
+    except (SettingsError, DatabaseError, ListenError, EmbeddedDatabaseError, RunError) as error:
+        sys.exit(f"tallymark: {error}")
+
+
+if __name__ == "__main__":
+    main()

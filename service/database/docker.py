@@ -1,0 +1,57 @@
+"""TimescaleDB in Docker: the service `db` of docker-compose.yml."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.database.migrations import DatabaseError
+
+ROOT = Path(__file__).parents[2]
+URL = "postgresql://postgres:tallymark@127.0.0.1:5432/tallymark"
+
+
+def answers() -> bool:
+    """Return whether Docker's daemon and its compose plugin answer."""
+    return all(
+        _docker(*command, seconds=10).returncode == 0
+        for command in (("info",), ("compose", "version"))
+    )
+
+
+@contextmanager
+def database(*, fresh: bool) -> Iterator[str]:
+    """Yield the URL of the database in Docker; stop it afterwards if it was started here.
+
+    Raises DatabaseError.
+    """
+    if fresh:
+        _compose("rm", "--stop", "--force", "db")
+        _docker("volume", "rm", "--force", "tallymark_database", seconds=60)
+    was_running = bool(_compose("ps", "--quiet", "--status", "running", "db").strip())
+    try:
+        _compose("up", "--detach", "--wait", "db")
+        yield URL
+    finally:
+        if not was_running:
+            _compose("stop", "db")
+
+
+def _compose(*arguments: str) -> str:
+    done = _docker("compose", *arguments, seconds=600)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise DatabaseError(
+            f"docker compose {arguments[0]} failed: {reason}. Without Docker: --database embedded."
+        )
+    return done.stdout
+
+
+def _docker(*arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
+    command = ["docker", *arguments]
+    try:
+        return subprocess.run(  # noqa: S603 - a fixed program, and arguments of ours
+            command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(command, 1, stdout="", stderr=str(error))

@@ -1,0 +1,112 @@
+"""The main job in one command: a database, its schema, sample data, and the service."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import typer
+from psycopg.conninfo import conninfo_to_dict
+
+from service.database import docker
+from service.database.embedded import EmbeddedDatabase
+from service.database.migrations import connect_or_explain, migrate
+from service.server import bind, exit_on_signals, serve
+from service.settings import load_settings
+
+ROOT = Path(__file__).parents[1]
+EMBEDDED_DATA = ROOT / ".data" / "embedded"
+GENERATE_EVENTS = ROOT / "scripts" / "generate_events.py"
+
+
+class RunError(Exception):
+    """The main job can't be done; the text is one plain line that says what to do."""
+
+
+def run(*, port: int | None, database: str | None, sample_data: bool, fresh: bool) -> None:
+    """Serve until Ctrl-C or SIGTERM, then stop what was started here, and nothing else.
+
+    Raises RunError, and what the parts raise: one plain line each.
+    """
+    exit_on_signals()
+    with ExitStack() as stack:
+        settings = load_settings(port=port, database_url="postgresql://not-known-yet")
+        listener = stack.enter_context(bind(settings.host, settings.port))
+        url = stack.enter_context(find_database(database, fresh=fresh))
+        for name in migrate(url):
+            typer.echo(f"Applied {name}")
+        if sample_data and _is_empty(url):
+            _load_sample_data(url)
+        settings = load_settings(port=port, database_url=url)
+        serve(settings, listener, ready=lambda: _announce(listener, url))
+
+
+@contextmanager
+def find_database(wanted: str | None, *, fresh: bool) -> Iterator[str]:
+    """Yield the URL of a database: of DATABASE_URL, Docker's, or the embedded one."""
+    given = os.environ.get("DATABASE_URL")
+    if wanted is None and given:
+        wanted = given
+    if wanted is not None and "://" in wanted:
+        if fresh:
+            raise RunError("--fresh deletes no data of a database that it was given the URL of.")
+        typer.echo(f"Database: {_without_password(wanted)}")
+        yield wanted
+    elif wanted == "docker" or (wanted is None and docker.answers()):
+        typer.echo("Database: TimescaleDB in Docker (docker compose)")
+        with docker.database(fresh=fresh) as url:
+            yield url
+    elif wanted in (None, "embedded"):
+        typer.echo("Database: the embedded TimescaleDB (for trying and developing; see README.md)")
+        with _embedded(fresh=fresh) as url:
+            yield url
+    else:
+        raise RunError(f"--database is embedded, docker or a URL, not {wanted}.")
+
+
+@contextmanager
+def _embedded(*, fresh: bool) -> Iterator[str]:
+    database = EmbeddedDatabase(EMBEDDED_DATA, log=lambda line: typer.echo(f"database: {line}"))
+    if fresh:
+        database.delete()
+    with database:
+        yield database.url
+
+
+def _is_empty(url: str) -> bool:
+    with connect_or_explain(url) as connection:
+        row = connection.execute("select exists (select from events)").fetchone()
+    return row == (False,)
+
+
+def _load_sample_data(url: str) -> None:
+    typer.echo("Loading sample data (--no-sample-data leaves it out)")
+    # By the environment: a password in an argument is seen by everybody on the machine.
+    environment = os.environ | {"DATABASE_URL": url}
+    command = [sys.executable, str(GENERATE_EVENTS)]
+    if subprocess.run(command, env=environment, check=False).returncode != 0:  # noqa: S603
+        raise RunError("The sample data could not be loaded; see above.")
+
+
+def _announce(listener: socket.socket, url: str) -> None:
+    host, port = listener.getsockname()[:2]
+    base = f"http://{host}:{port}"
+    typer.echo(f"""
+Tallymark is ready; Ctrl-C ends it.
+  API        {base}/docs
+  Database   {_without_password(url)}
+
+Send an event, and count:
+  curl -X POST {base}/events -H 'Content-Type: application/json' \\
+    -d '{{"user_id": "me", "event_type": "view", "payload": {{"url": "https://example.com/"}}}}'
+  curl '{base}/analytics/event-counts-by-type?start_date=2025-05-01'
+""")
+
+
+def _without_password(url: str) -> str:
+    parts = conninfo_to_dict(url)
+    host, port = parts.get("host", "localhost"), parts.get("port", 5432)
+    return f"postgresql://{parts.get('user', '')}@{host}:{port}/{parts.get('dbname', '')}"
