@@ -37,7 +37,16 @@ PROBLEM_SCHEMA = {
             },
         },
         "request_id": {"type": "string", "description": "As in the log and in X-Request-ID"},
-        "event_id": {"type": "string", "format": "uuid"},
+        "event_id": {
+            "type": "string",
+            "format": "uuid",
+            "description": "With 503: sending the event again with this id stores it once",
+        },
+        "server_time": {
+            "type": "string",
+            "format": "date-time",
+            "description": "Where a given event_id is refused for its time",
+        },
     },
 }
 ACCEPTED_SCHEMA = {

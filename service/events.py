@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, get_args
+from uuid import UUID
 
 import uuid_utils
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -20,14 +21,20 @@ MAX_EVENT_BYTES = 64 * 1024
 MAX_USER_ID_BYTES = 256
 
 MICROSECONDS = 1_000_000
+LATE_WINDOW_MILLISECONDS = 7 * 24 * 3600 * 1000
+"""How old a given id may be: until then, sending an event again can't store it twice."""
+AHEAD_WINDOW_MILLISECONDS = 5 * 60 * 1000
+"""How far ahead of ours a sender's clock may be."""
 
 
 class InvalidEventError(ValueError):
     """The bytes are not an event; `errors` says where and why."""
 
-    def __init__(self, errors: list[FieldError]) -> None:
+    def __init__(self, errors: list[FieldError], *, clock: int | None = None) -> None:
         super().__init__(errors[0]["message"])
         self.errors = errors
+        self.clock = clock
+        """Our milliseconds since 1970, where the sender's clock may be the reason."""
 
 
 class Event(NamedTuple):
@@ -42,6 +49,8 @@ class Event(NamedTuple):
     event_type: EventType
     payload: bytes
     """JSON, UTF-8."""
+    id_is_given: bool = False
+    """Whether the sender chose the id, so that the event may be stored already."""
 
 
 def _storable_user_id(user_id: str) -> str:
@@ -63,6 +72,18 @@ UserId = Annotated[
         description=f"A session's or user's id, at most {MAX_USER_ID_BYTES} bytes of UTF-8",
         examples=["user-42"],
         json_schema_extra={"pattern": r"\S"},
+    ),
+]
+
+EventId = Annotated[
+    UUID,
+    Field(
+        description="A UUIDv7 of the sender's own, at most 7 days old and 5 minutes ahead; its "
+        "millisecond is the event's timestamp. An event sent again under its id is stored once",
+        json_schema_extra={
+            "pattern": "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-"
+            "[0-9a-fA-F]{12}$"
+        },
     ),
 ]
 
@@ -105,6 +126,7 @@ class ViewEvent(TypedDict):
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
     user_id: UserId
     event_type: Literal["view"]
+    event_id: NotRequired[EventId]
     payload: ViewPayload
 
 
@@ -114,6 +136,7 @@ class ClickEvent(TypedDict):
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
     user_id: UserId
     event_type: Literal["click"]
+    event_id: NotRequired[EventId]
     payload: ClickPayload
 
 
@@ -123,6 +146,7 @@ class LocationEvent(TypedDict):
     __pydantic_config__ = _CLOSED  # type: ignore[misc]
     user_id: UserId
     event_type: Literal["location"]
+    event_id: NotRequired[EventId]
     payload: LocationPayload
 
 
@@ -142,10 +166,11 @@ _SUSPICIOUS = re.compile(rb"NaN|Infinity|\\u0000")
 
 
 def parse_event(body: bytes, site_id: int = DEFAULT_SITE) -> Event:
-    """Return the event that the bytes of a request hold, with an id and a time of its own.
+    """Return the event that the bytes of a request hold.
 
-    Numbers are integers of up to 4,300 digits or IEEE doubles, as in a browser; of two equal keys
-    the last counts. Raises InvalidEventError.
+    It has the id that the sender gave, or a new one, and the time that the id holds. Numbers are
+    integers of up to 4,300 digits or IEEE doubles, as in a browser; of two equal keys the last
+    counts. Raises InvalidEventError.
     """
     try:
         event = EventBody.validate_json(body)
@@ -157,14 +182,28 @@ def parse_event(body: bytes, site_id: int = DEFAULT_SITE) -> Event:
     ):
         raise InvalidEventError(errors)
     milliseconds = time.time_ns() // 1_000_000
+    given = event.get("event_id")
+    if given is not None:
+        milliseconds = _given_milliseconds(given, milliseconds)
     return Event(
         milliseconds * 1000,
-        new_event_id(milliseconds),
+        new_event_id(milliseconds) if given is None else given.bytes,
         site_id,
         event["user_id"].encode(),
         event["event_type"],
         payload,
+        given is not None,
     )
+
+
+def _given_milliseconds(given: UUID, now: int) -> int:
+    if given.version != 7:
+        raise InvalidEventError([FieldError(field="event_id", message="Must be a UUIDv7")])
+    milliseconds = given.int >> 80
+    if not now - LATE_WINDOW_MILLISECONDS <= milliseconds <= now + AHEAD_WINDOW_MILLISECONDS:
+        message = "Must be at most 7 days old and at most 5 minutes ahead of server_time"
+        raise InvalidEventError([FieldError(field="event_id", message=message)], clock=now)
+    return milliseconds
 
 
 def new_event_id(milliseconds: int) -> bytes:

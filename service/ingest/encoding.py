@@ -10,7 +10,7 @@ from psycopg import sql
 
 from service.events import EVENT_TYPES, Event
 
-COLUMNS = Event._fields
+COLUMNS = Event._fields[:6]
 
 COPY_EVENTS = sql.SQL("copy events ({}) from stdin (format binary)").format(
     sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
@@ -40,7 +40,7 @@ def encode_rows(events: Iterable[Event]) -> bytes:
     return b"".join(
         [
             part
-            for timestamp, event_id, site_id, user_id, event_type, payload in events
+            for timestamp, event_id, site_id, user_id, event_type, payload, _ in events
             for part in (
                 _row_head(6, 8, timestamp - _EPOCH, 16, event_id, 2, site_id, len(user_id)),
                 user_id,
@@ -80,7 +80,7 @@ def encode_arrays(events: Sequence[Event]) -> list[bytes]:
         # One dimension, no nulls, the elements' type, how many, and the first one's index.
         return _array_head(1, 0, element_type, count, 1) + b"".join(elements)
 
-    timestamps, event_ids, site_ids, user_ids, event_types, payloads = zip(*events, strict=True)
+    timestamps, event_ids, site_ids, user_ids, event_types, payloads, _ = zip(*events, strict=True)
     return [
         array(_TIMESTAMPTZ, [_timestamp(8, timestamp - _EPOCH) for timestamp in timestamps]),
         array(_UUID, [_uuid(16, event_id) for event_id in event_ids]),

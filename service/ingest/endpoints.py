@@ -38,8 +38,9 @@ def routes(writer: Writer) -> list[Route]:
         try:
             event = parse_event(body)
         except InvalidEventError as error:
+            clock = {} if error.clock is None else {"server_time": iso_time(error.clock * 1000)}
             raise Problem(
-                ProblemKind.INVALID_EVENT, "The event was not stored.", error.errors
+                ProblemKind.INVALID_EVENT, "The event was not stored.", error.errors, more=clock
             ) from None
         await writer.keep(event)
         return Response(accepted(event), status_code=202, media_type="application/json")
@@ -49,12 +50,16 @@ def routes(writer: Writer) -> list[Route]:
 
 def accepted(event: Event) -> bytes:
     """Return the body of a 202."""
-    timestamp = datetime.fromtimestamp(event.timestamp / MICROSECONDS, UTC)
-    text = timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return b'{"event_id":"%s","timestamp":"%s"}' % (
         str(UUID(bytes=event.event_id)).encode(),
-        text.encode(),
+        iso_time(event.timestamp).encode(),
     )
+
+
+def iso_time(microseconds: int) -> str:
+    """Return microseconds since 1970 as RFC 3339 in UTC, with milliseconds."""
+    moment = datetime.fromtimestamp(microseconds / MICROSECONDS, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def require_json(headers: Headers) -> None:

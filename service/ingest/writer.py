@@ -134,7 +134,9 @@ class Writer:
         while group := [waiting for waiting in group if not waiting.answer.done()]:
             started = time.monotonic()
             try:
-                await self._store.write([waiting.event for waiting in group], again=again)
+                events = [waiting.event for waiting in group]
+                given = any(event.id_is_given for event in events)
+                await self._store.write(events, again=again or given)
             except Exception as error:
                 failure = classify(error)
                 if failure is Failure.REFUSED and len(group) > 1:
@@ -189,6 +191,6 @@ class Writer:
 def _unknown_outcome(event: Event) -> Problem:
     return Problem(
         ProblemKind.NOT_STORED,
-        "The database did not confirm the event in time; it may have been stored.",
+        "The database did not confirm the event in time. Send it again with this event_id.",
         more={"event_id": str(UUID(bytes=event.event_id))},
     )
