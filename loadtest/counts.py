@@ -9,10 +9,8 @@ import random
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -23,9 +21,7 @@ from psycopg import Connection
 from rich.console import Console
 from rich.table import Table
 
-from service.database.embedded import EmbeddedDatabase
-from service.database.migrations import migrate
-from tests.support.databases import new_database
+from loadtest.databases import fresh_database
 
 ROOT = Path(__file__).parents[1]
 FIRST, LAST = datetime(2025, 5, 1, tzinfo=UTC), datetime(2025, 5, 29, tzinfo=UTC)
@@ -66,20 +62,6 @@ KINDS: dict[str, Ranges] = {
     "microsecond edges": microsecond_edges,
     "until now": until_now,
 }
-
-
-@contextmanager
-def fresh_database() -> Iterator[tuple[str, str]]:
-    """Yield the URL of a new database with the schema, and what server it is on."""
-    given = os.environ.get("DATABASE_URL")
-    if given is None:
-        with tempfile.TemporaryDirectory() as folder, EmbeddedDatabase(Path(folder)) as server:
-            migrate(server.url)
-            yield server.url, "the embedded server"
-        return
-    with new_database(given) as url:
-        migrate(url)
-        yield url, "the server of DATABASE_URL"
 
 
 def load(url: str, events: int) -> float:

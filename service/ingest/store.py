@@ -12,7 +12,7 @@ from service.events import Event
 from service.ingest.encoding import COPY_EVENTS, encode_arrays, encode_copy
 
 # From so many events on, COPY's second round trip costs less than unnest (docs/performance.md).
-COPY_FROM_EVENTS = 200
+COPY_FROM_EVENTS = 64
 
 
 class BinaryArray(bytes):
