@@ -88,6 +88,41 @@ INVALID_QUERY = ProblemKind.INVALID_QUERY
 def openapi() -> dict[str, Any]:
     """Return the API's description, OpenAPI 3.1."""
     event = EventBody.json_schema(ref_template=SCHEMAS)
+    paths = {
+        "/events": {"post": _post_event()},
+        "/analytics/event-counts": {
+            "get": _get(
+                "countEvents",
+                "How many events",
+                TOTAL_SCHEMA,
+                INVALID_QUERY,
+                UNREACHABLE,
+                query=CountQuery,
+            )
+        },
+        "/analytics/event-counts-by-type": {
+            "get": _get(
+                "countEventsByType",
+                "How many events of each type",
+                BY_TYPE_SCHEMA,
+                INVALID_QUERY,
+                UNREACHABLE,
+                query=RangeQuery,
+            )
+        },
+        "/health/live": {"get": _get("isLive", "Whether the service runs", STATUS_SCHEMA)},
+        "/health/ready": {
+            "get": _get(
+                "isReady",
+                "Whether events can be kept now",
+                STATUS_SCHEMA,
+                ProblemKind.NOT_READY,
+            )
+        },
+    }
+    for path, operations in paths.items():
+        for operation in operations.values():
+            operation["tags"] = [path.split("/")[1]]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -95,38 +130,7 @@ def openapi() -> dict[str, Any]:
             "version": __version__,
             "summary": "Web-analytics events, and exact counts of them over any range",
         },
-        "paths": {
-            "/events": {"post": _post_event()},
-            "/analytics/event-counts": {
-                "get": _get(
-                    "countEvents",
-                    "How many events",
-                    TOTAL_SCHEMA,
-                    INVALID_QUERY,
-                    UNREACHABLE,
-                    query=CountQuery,
-                )
-            },
-            "/analytics/event-counts-by-type": {
-                "get": _get(
-                    "countEventsByType",
-                    "How many events of each type",
-                    BY_TYPE_SCHEMA,
-                    INVALID_QUERY,
-                    UNREACHABLE,
-                    query=RangeQuery,
-                )
-            },
-            "/health/live": {"get": _get("isLive", "Whether the service runs", STATUS_SCHEMA)},
-            "/health/ready": {
-                "get": _get(
-                    "isReady",
-                    "Whether events can be kept now",
-                    STATUS_SCHEMA,
-                    ProblemKind.NOT_READY,
-                )
-            },
-        },
+        "paths": paths,
         "components": {
             "schemas": {**event.pop("$defs"), "Event": event, "Problem": PROBLEM_SCHEMA}
         },
