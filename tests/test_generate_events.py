@@ -383,7 +383,7 @@ def test_it_loads_refreshes_and_shows_what_is_there(
     raw = rows(connection, RAW_COUNTS)
     assert rows(connection, b"select event_type, event_count from event_counts()") == raw
     for level in (b"minute", b"quarter_hour", b"daily"):
-        refreshed = b"select sum(event_count)::int from event_counts_%s_materialized" % level
+        refreshed = b"select sum(event_count)::int from event_counts_%s" % level
         assert rows(connection, refreshed) == [(3000,)]
     check_report(result.stdout, raw)
     for part in result.stdout.split("\n-- ")[1:]:

@@ -5,7 +5,7 @@ create extension if not exists timescaledb;
 create type event_type as enum ('view', 'click', 'location');
 
 create table events (
-    timestamp  timestamptz not null,
+    timestamp  timestamptz not null check (isfinite(timestamp)),
     event_id   uuid        not null,
     site_id    smallint    not null default 1,
     user_id    text        not null,

@@ -1,11 +1,14 @@
 -- Counts by site and type, in three levels, each made of the one below it; only the minutes read
 -- events. Fifteen minutes divide every time-zone offset in use, so any zone's day is made of them.
--- These views are real-time: what is not materialized yet is added when they are read.
+--
+-- They are not real-time: a level that is made of another must read what that one has materialized,
+-- and nothing else. Were it to read rows that the other has not taken in, and they were deleted
+-- before that one did, nothing would ever tell it. event_counts() is exact at every moment.
 
 create materialized view event_counts_minute
 with (
     timescaledb.continuous,
-    timescaledb.materialized_only = false,
+    timescaledb.materialized_only = true,
     timescaledb.create_group_indexes = false,
     timescaledb.chunk_interval = '30 days'
 ) as
@@ -17,7 +20,7 @@ with no data;
 create materialized view event_counts_quarter_hour
 with (
     timescaledb.continuous,
-    timescaledb.materialized_only = false,
+    timescaledb.materialized_only = true,
     timescaledb.create_group_indexes = false,
     timescaledb.chunk_interval = '1 year'
 ) as
@@ -33,7 +36,7 @@ with no data;
 create materialized view event_counts_daily
 with (
     timescaledb.continuous,
-    timescaledb.materialized_only = false,
+    timescaledb.materialized_only = true,
     timescaledb.create_group_indexes = false,
     timescaledb.chunk_interval = '10 years'
 ) as
@@ -70,23 +73,3 @@ select add_continuous_aggregate_policy(
     schedule_interval => interval '1 minute',
     buckets_per_batch => 43200
 );
-
--- The rows behind the views, without the real-time part: what counting reads where it may trust
--- them. TimescaleDB numbers these tables, so their names are looked up.
-do $$
-declare
-    aggregate record;
-begin
-    for aggregate in
-        select view_name, materialization_hypertable_schema as schema,
-               materialization_hypertable_name as name
-        from timescaledb_information.continuous_aggregates
-        where view_schema = current_schema and view_name like 'event\_counts\_%'
-    loop
-        execute format(
-            'create view %I as select site_id, event_type, bucket, event_count from %I.%I',
-            aggregate.view_name || '_materialized', aggregate.schema, aggregate.name
-        );
-    end loop;
-end
-$$;

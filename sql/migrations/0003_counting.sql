@@ -36,7 +36,8 @@ from change;
 comment on view event_counts_stale is
     'Ranges [stale_from, stale_until) that an aggregate has not taken in yet';
 
--- The smallest range of whole buckets around a range.
+-- The smallest range of whole buckets around a range. A day is written as 24 hours here: adding
+-- '1 day' would be an hour off where the session's time zone changes its clocks.
 create function buckets_around(width interval, lowest timestamptz, highest timestamptz)
 returns tstzrange
 language sql immutable parallel safe
@@ -72,10 +73,11 @@ create function stale_buckets(
 )
 language plpgsql volatile
 set plan_cache_mode = force_generic_plan
+set search_path = public, pg_temp
 as $$
 begin
     select
-        coalesce(range_agg(buckets_around('1 day', stale_from, stale_until)), '{}'),
+        coalesce(range_agg(buckets_around('24 hours', stale_from, stale_until)), '{}'),
         coalesce(range_agg(buckets_around('15 minutes', stale_from, stale_until))
             filter (where view_name <> 'event_counts_daily'), '{}'),
         coalesce(range_agg(buckets_around('1 minute', stale_from, stale_until))
@@ -97,26 +99,30 @@ create function event_counts_parts(range_start timestamptz, range_end timestampt
 returns table (event_type event_type, event_count bigint)
 language plpgsql volatile
 set plan_cache_mode = force_custom_plan
+set search_path = public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    rest        tstzmultirange := tstzmultirange(tstzrange(range_start, range_end));
+    rest        tstzmultirange := '{}';
     stale       record;
     pieces      tstzmultirange;
     piece       tstzrange;
     piece_start timestamptz;
     piece_end   timestamptz;
 begin
+    if range_start < range_end then
+        rest := tstzmultirange(tstzrange(range_start, range_end));
+    end if;
     stale := stale_buckets(range_start, range_end);
 
-    pieces := buckets_within('1 day', rest) - stale.days;
+    pieces := buckets_within('24 hours', rest) - stale.days;
     rest := rest - pieces;
     for piece in select unnest(pieces) loop
         piece_start := lower(piece);
         piece_end := upper(piece);
         return query
             select event_type, sum(event_count)::bigint
-            from event_counts_daily_materialized
+            from event_counts_daily
             where bucket >= piece_start and bucket < piece_end and site_id = site
             group by event_type;
     end loop;
@@ -128,7 +134,7 @@ begin
         piece_end := upper(piece);
         return query
             select event_type, sum(event_count)::bigint
-            from event_counts_quarter_hour_materialized
+            from event_counts_quarter_hour
             where bucket >= piece_start and bucket < piece_end and site_id = site
             group by event_type;
     end loop;
@@ -140,7 +146,7 @@ begin
         piece_end := upper(piece);
         return query
             select event_type, sum(event_count)::bigint
-            from event_counts_minute_materialized
+            from event_counts_minute
             where bucket >= piece_start and bucket < piece_end and site_id = site
             group by event_type;
     end loop;

@@ -11,13 +11,13 @@ from psycopg.conninfo import conninfo_to_dict
 
 _numbers = itertools.count(1)
 
-# All that is ours in the schema public: what belongs to no extension. Dropping an aggregate drops
-# those made of it.
+# All that is ours in the schema public: what belongs to no extension. An aggregate goes after those
+# that are made of it, which are newer.
 _OURS = """
 select format('drop %s if exists %s cascade', kind, name) from (
-    select 1 as step, 'materialized view' as kind,
-           format('%I.%I', view_schema, view_name) as name
-    from timescaledb_information.continuous_aggregates
+    select -mat_hypertable_id as step, 'materialized view' as kind,
+           format('%I.%I', user_view_schema, user_view_name) as name
+    from _timescaledb_catalog.continuous_agg
     union all
     select 2, case relkind when 'v' then 'view' else 'table' end, oid::regclass::text
     from pg_class

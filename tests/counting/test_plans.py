@@ -1,0 +1,92 @@
+"""Counting touches events at the edges of a range only, however long the range is."""
+
+from collections.abc import Iterator
+
+import pytest
+from psycopg import Connection
+
+from service.database.migrations import migrate
+from tests.counting.counts import (
+    connect,
+    counted,
+    fill,
+    refresh_all,
+    repeatable_read,
+    stop_jobs,
+    stop_scheduler,
+)
+from tests.support.databases import new_database
+
+DAYS = 92
+
+pytestmark = pytest.mark.native(reason="the embedded server does not list its locks")
+
+LOCKED_CHUNKS = """
+select (range_start at time zone 'UTC')::date::text
+from pg_locks
+join pg_class on pg_class.oid = relation
+join timescaledb_information.chunks on chunk_name = relname
+where pid = pg_backend_pid() and relkind = 'r' and hypertable_name = 'events'
+order by 1
+"""
+LOCKED_RELATIONS = """
+select count(distinct relation) from pg_locks
+where pid = pg_backend_pid() and locktype = 'relation'
+"""
+
+
+@pytest.fixture(scope="module")
+def connection(server_url: str) -> Iterator[Connection]:
+    """A quarter of a year, a chunk a day, all of it refreshed."""
+    with new_database(server_url) as url:
+        stop_scheduler(url)
+        migrate(url)
+        with connect(url) as connection:
+            stop_jobs(connection)
+            fill(connection, "2025-05-01 06:00+00", "2025-07-31 18:00+00", "6 hours")
+            refresh_all(connection)
+            found = connection.execute("select count(*) from show_chunks('events')").fetchone()
+            assert found == (DAYS,)
+            yield connection
+
+
+def touched(connection: Connection, start: str | None, end: str | None) -> tuple[list[str], int]:
+    """Return the days of events that a count locked, and how many relations it locked in all."""
+    with repeatable_read(connection):
+        assert counted(connection, start, end)
+        days = [day for (day,) in connection.execute(LOCKED_CHUNKS).fetchall()]
+        found = connection.execute(LOCKED_RELATIONS).fetchone()
+    assert found is not None
+    return days, found[0]
+
+
+def test_edges_within_a_minute_touch_only_the_days_that_they_are_in(connection: Connection) -> None:
+    days, relations = touched(connection, "2025-05-01 11:59:59.5+00", "2025-07-31 12:00:00.5+00")
+    assert days == ["2025-05-01", "2025-07-31"]
+    assert relations < 80
+
+
+def test_edges_on_whole_minutes_touch_no_event(connection: Connection) -> None:
+    assert touched(connection, "2025-05-01 05:59+00", "2025-07-31 12:01+00")[0] == []
+    assert touched(connection, "2025-05-01", "2025-07-31")[0] == []
+
+
+def test_a_late_event_costs_its_own_day_only(connection: Connection) -> None:
+    fill(connection, "2025-06-15 03:04:05+00", "2025-06-15 03:04:05+00", "1 day")
+    assert touched(connection, "2025-05-01", "2025-07-31")[0] == ["2025-06-15"]
+    refresh_all(connection)
+    assert touched(connection, "2025-05-01", "2025-07-31")[0] == []
+
+
+def test_days_in_columnstore_are_passed_over_too(connection: Connection) -> None:
+    connection.execute("select compress_chunk(chunk) from show_chunks('events') as chunk")
+    days, relations = touched(connection, "2025-05-01 11:59:59.5+00", "2025-07-31 12:00:00.5+00")
+    assert days == ["2025-05-01", "2025-07-31"]
+    assert relations < 80
+
+
+def test_an_open_end_touches_only_what_is_newer_than_the_last_refresh(
+    connection: Connection,
+) -> None:
+    fill(connection, "2025-08-01 06:00+00", "2025-08-02 06:00+00", "6 hours")
+    assert touched(connection, None, None)[0] == ["2025-07-31", "2025-08-01", "2025-08-02"]
