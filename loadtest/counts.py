@@ -25,9 +25,6 @@ from loadtest.databases import fresh_database
 
 ROOT = Path(__file__).parents[1]
 FIRST, LAST = datetime(2025, 5, 1, tzinfo=UTC), datetime(2025, 5, 29, tzinfo=UTC)
-LATE_EVERY = 10
-"""Each so many inserts one is of an event of the past."""
-
 RAW = "select count(*) from events where timestamp >= %s and timestamp < %s and site_id = 1"
 EXACT = "select coalesce(sum(event_count), 0)::bigint from event_counts(%s, %s)"
 INSERT = """
@@ -84,12 +81,14 @@ def timed(connection: Connection, query: str, bounds: Range) -> tuple[int, float
     return (row or (0,))[0], (time.perf_counter() - started) * 1000
 
 
-def measure(connection: Connection, ranges: Ranges, counts: int) -> tuple[list[float], list[float]]:
+def measure(
+    connection: Connection, ranges: Ranges, counts: int, late_every: int
+) -> tuple[list[float], list[float]]:
     """Return the milliseconds of exact and of raw counts, an insert before each pair."""
     chance = random.Random(1)
     exact, raw = [], []
     for number in range(counts):
-        late = number % LATE_EVERY == 0
+        late = late_every > 0 and number % late_every == 0
         at = FIRST + (LAST - FIRST) * chance.random() if late else datetime.now(UTC)
         connection.execute(INSERT, [at])
         bounds = ranges(chance)
@@ -105,6 +104,9 @@ def measure(connection: Connection, ranges: Ranges, counts: int) -> tuple[list[f
 def main(
     events: Annotated[int, typer.Option(help="How many events to load.")] = 1_000_000,
     counts: Annotated[int, typer.Option(help="How many counts of each kind.")] = 200,
+    late_every: Annotated[
+        int, typer.Option(help="Each so many inserts one is of the past; 0 is none.")
+    ] = 0,
 ) -> None:
     """Load, then count ranges with inserts between, beside a raw COUNT of the same range."""
     console = Console()
@@ -116,7 +118,7 @@ def main(
         )
         table = Table("range", "median ms", "p95 ms", "max ms", "raw COUNT, median ms", "ratio")
         for name, ranges in KINDS.items():
-            exact, raw = measure(connection, ranges, counts)
+            exact, raw = measure(connection, ranges, counts, late_every)
             middle, raw_middle = statistics.median(exact), statistics.median(raw)
             p95 = statistics.quantiles(exact, n=20)[-1]
             figures = (middle, p95, max(exact), raw_middle)
