@@ -18,5 +18,5 @@ ENV HOST=0.0.0.0 PORT=8000 PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 8000
 VOLUME /var/lib/tallymark
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=5 \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
+    CMD ["python", "-c", "import urllib.request as r; r, os; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health/ready', timeout=2)"]
 CMD ["python", "-m", "service", "serve"]

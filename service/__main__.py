@@ -59,7 +59,11 @@ def run(
         bool, typer.Option(help="Whether an empty database gets sample data.")
     ] = True,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Delete the embedded server's data first.")
+        bool,
+        typer.Option(
+            "--fresh",
+            help="Delete the embedded database's data first; with --database docker, Docker's.",
+        ),
     ] = False,
 ) -> None:
     """Find a database, migrate, load sample data into an empty one, and serve."""

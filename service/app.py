@@ -45,7 +45,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/", lead_to_documentation),
             *ingest.routes(writer),
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
-            *health.routes(writer, pool),
+            *health.routes(writer),
             *documentation.routes(),
         ],
         middleware=[Middleware(Requests, log_ingest_requests=settings.log_ingest_requests)],

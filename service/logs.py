@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
@@ -29,11 +31,23 @@ def configure_logging(settings: Settings) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Console())),
         cache_logger_on_first_use=True,
     )
     # What libraries say (uvicorn, psycopg's pool) is of interest when something is wrong.
     logging.basicConfig(handlers=[_Passing()], level=logging.WARNING, force=True)
+
+
+class _Console:
+    """stderr, without which the service goes on: a full disk behind it must not stop ingest."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 class _Passing(logging.Handler):

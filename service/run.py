@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psycopg
 import typer
 from psycopg.conninfo import conninfo_to_dict
 
@@ -47,24 +48,20 @@ def run(*, port: int | None, database: str | None, sample_data: bool, fresh: boo
 @contextmanager
 def find_database(wanted: str | None, *, fresh: bool) -> Iterator[str]:
     """Yield the URL of a database: of DATABASE_URL, Docker's, or the embedded one."""
-    given = os.environ.get("DATABASE_URL")
-    if wanted is None and given:
-        wanted = given
-    if wanted is not None and "://" in wanted:
-        if fresh:
-            raise RunError("--fresh deletes no data of a database that it was given the URL of.")
-        typer.echo(f"Database: {_without_password(wanted)}")
-        yield wanted
-    elif wanted == "docker" or (wanted is None and docker.answers()):
+    given = os.environ.get("DATABASE_URL") if wanted is None else wanted
+    if given == "docker" or (given is None and not fresh and docker.answers()):
         typer.echo("Database: TimescaleDB in Docker (docker compose)")
         with docker.database(fresh=fresh) as url:
             yield url
-    elif wanted in (None, "embedded"):
+    elif given in (None, "embedded"):
         typer.echo("Database: the embedded TimescaleDB (for trying and developing; see README.md)")
         with _embedded(fresh=fresh) as url:
             yield url
+    elif fresh:
+        raise RunError("--fresh deletes no data of a database that it was given the URL of.")
     else:
-        raise RunError(f"--database is embedded, docker or a URL, not {wanted}.")
+        typer.echo(f"Database: {_without_password(given)}")
+        yield given
 
 
 @contextmanager
@@ -93,7 +90,9 @@ def _load_sample_data(url: str) -> None:
 
 def _announce(listener: socket.socket, url: str) -> None:
     host, port = listener.getsockname()[:2]
-    base = f"http://{host}:{port}"
+    # All addresses are no address to go to.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     typer.echo(f"""
 Tallymark is ready; Ctrl-C ends it.
   API        {base}/docs
@@ -107,6 +106,14 @@ Send an event, and count:
 
 
 def _without_password(url: str) -> str:
-    parts = conninfo_to_dict(url)
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        parts = {}
+    if not url.startswith(("postgresql://", "postgres://")) or not parts:
+        raise RunError(
+            "The database is embedded, docker, or a URL like "
+            "postgresql://user:password@127.0.0.1:5432/name (--database, or DATABASE_URL)."
+        )
     host, port = parts.get("host", "localhost"), parts.get("port", 5432)
     return f"postgresql://{parts.get('user', '')}@{host}:{port}/{parts.get('dbname', '')}"

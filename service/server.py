@@ -1,6 +1,7 @@
 """Serves the application with uvicorn on one socket, until SIGINT or SIGTERM."""
 
 import errno
+import math
 import signal
 import socket
 import sys
@@ -56,7 +57,7 @@ def serve(
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=round(settings.shutdown_seconds),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
     )
     Server(config, ready).run(sockets=[listener])
 

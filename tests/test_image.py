@@ -58,8 +58,13 @@ def stage(number: int, to: Path) -> None:
 
 
 def allowed_in_the_context(name: str) -> bool:
-    """Whether .dockerignore lets a file or folder of this folder in."""
-    return f"!{name.split('/')[0]}" in (ROOT / ".dockerignore").read_text().splitlines()
+    """Whether .dockerignore lets a file or folder of this folder in: the last match decides."""
+    allowed = True
+    for pattern in (ROOT / ".dockerignore").read_text().splitlines():
+        wanted = pattern.removeprefix("!")
+        if wanted == "*" or f"{name}/".startswith(f"{wanted}/"):
+            allowed = pattern.startswith("!")
+    return allowed
 
 
 def test_what_is_copied_is_in_the_context() -> None:

@@ -134,7 +134,17 @@ def test_the_listed_options_of_the_generator_are_its_defaults(database_url: str)
         capture_output=True,
         text=True,
     )
+    plain = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "generate_events.py"],
+        env=os.environ | {"DATABASE_URL": database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # The same events again, which are there already.
     assert "5000" in done.stdout
+    assert plain.returncode == 1
+    assert "already" in plain.stderr
 
 
 def test_docs_and_openapi_are_served(base_url: str) -> None:

@@ -1,14 +1,15 @@
 """TimescaleDB in Docker: the service `db` of docker-compose.yml."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from service.database.migrations import DatabaseError
 
 ROOT = Path(__file__).parents[2]
-URL = "postgresql://postgres:tallymark@127.0.0.1:5432/tallymark"
 
 
 def answers() -> bool:
@@ -26,15 +27,21 @@ def database(*, fresh: bool) -> Iterator[str]:
     Raises DatabaseError.
     """
     if fresh:
-        _compose("rm", "--stop", "--force", "db")
-        _docker("volume", "rm", "--force", "tallymark_database", seconds=60)
+        _compose("down", "--volumes")
     was_running = bool(_compose("ps", "--quiet", "--status", "running", "db").strip())
     try:
         _compose("up", "--detach", "--wait", "db")
-        yield URL
+        yield _url()
     finally:
         if not was_running:
             _compose("stop", "db")
+
+
+def _url() -> str:
+    """Return the URL by which compose publishes the database, whatever its settings are."""
+    config = json.loads(_compose("config", "--format", "json"))["services"]["db"]
+    port, password = config["ports"][0]["published"], config["environment"]["POSTGRES_PASSWORD"]
+    return f"postgresql://postgres:{quote(password, safe='')}@127.0.0.1:{port}/tallymark"
 
 
 def _compose(*arguments: str) -> str:

@@ -139,7 +139,12 @@ class EmbeddedDatabase:
         """Delete the data of a database that is not running; raises EmbeddedDatabaseError."""
         self._lock = _lock_directory(self._directory)
         try:
-            shutil.rmtree(self._directory / "data", ignore_errors=True)
+            for name in ("data", "data.new", "jobs.json"):
+                _remove(self._directory / name)
+        except OSError as error:
+            raise EmbeddedDatabaseError(
+                f"the data in {self._directory} can't be deleted: {error}"
+            ) from error
         finally:
             self._release()
 
@@ -328,6 +333,13 @@ def _node() -> str:
             "or set DATABASE_URL to a TimescaleDB of your own"
         )
     return str(Path(spec.origin).parent / "bin" / "node")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _lock_directory(directory: Path) -> int:

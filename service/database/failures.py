@@ -14,12 +14,19 @@ class Failure(Enum):
     AWAY = "away"
     """The database is not there, or not able to write: try again, on a new connection."""
     RETRY = "retry"
-    """Another transaction was in the way: try again at once."""
+    """Another transaction was in the way: try again."""
     DEFECT = "defect"
     """A mistake of ours."""
 
 
-_BY_STATE = {"55P03": Failure.AWAY, "25006": Failure.AWAY, "25P03": Failure.AWAY}
+_BY_STATE = {
+    "55P03": Failure.AWAY,
+    "25006": Failure.AWAY,
+    "25P03": Failure.AWAY,
+    # An object that is just being changed: a chunk that becomes columns.
+    "55000": Failure.RETRY,
+    "55006": Failure.RETRY,
+}
 _BY_CLASS = {
     "22": Failure.REFUSED,
     "23": Failure.REFUSED,

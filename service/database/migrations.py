@@ -23,13 +23,20 @@ EMBEDDED = (2, 23)
 LOCK_KEY = 0x54616C6C796D6172
 
 RECORD = """
-create table if not exists schema_migrations (
+create table schema_migrations (
     version    integer     primary key,
     name       text        not null,
     checksum   text        not null,
     applied_at timestamptz not null default now()
 )
 """
+
+
+APACHE = (
+    "This is the Apache edition of TimescaleDB, which has no continuous aggregates; "
+    "Tallymark needs the community edition, as in the image timescale/timescaledb or from "
+    "https://docs.timescale.com/self-hosted/latest/install/"
+)
 
 
 class DatabaseError(Exception):
@@ -79,6 +86,10 @@ def migrate(database_url: str, folder: Path = MIGRATIONS) -> list[str]:
         try:
             check_server(connection)
             return list(_apply_missing(connection, load_migrations(folder)))
+        except psycopg.errors.FeatureNotSupported as error:
+            # Before the extension is created nothing else tells the edition.
+            reason = APACHE if "license" in str(error) else first_line(error)
+            raise DatabaseError(reason) from error
         except psycopg.Error as error:
             raise DatabaseError(f"The migration failed: {first_line(error)}.") from error
 
@@ -87,7 +98,9 @@ def _apply_missing(connection: Connection, migrations: list[Migration]) -> Itera
     for migration in migrations:
         with connection.transaction():
             connection.execute("select pg_advisory_xact_lock(%s)", [LOCK_KEY])
-            connection.execute(RECORD)
+            # "if not exists" would want the right to make it of a role that need not.
+            if connection.execute("select to_regclass('schema_migrations')").fetchone() == (None,):
+                connection.execute(RECORD)
             if not _is_applied(connection, migration):
                 connection.execute(migration.statements)
                 connection.execute(
@@ -119,8 +132,7 @@ def check_server(connection: Connection) -> None:
             "The image timescale/timescaledb:latest-pg18 has it."
         )
     version = _timescaledb_version(connection)
-    native_is_old = version < OLDEST_NATIVE and version[:2] != EMBEDDED
-    if native_is_old:
+    if version < OLDEST_NATIVE and not (version[:2] == EMBEDDED and _is_embedded(connection)):
         found, needed = (".".join(map(str, parts)) for parts in (version, OLDEST_NATIVE))
         raise DatabaseError(
             f"This is TimescaleDB {found}; Tallymark needs {needed} or newer, since refreshes that "
@@ -129,11 +141,12 @@ def check_server(connection: Connection) -> None:
         )
     licence = connection.execute("select current_setting('timescaledb.license', true)").fetchone()
     if licence is not None and licence[0] == "apache":
-        raise DatabaseError(
-            "This is the Apache edition of TimescaleDB, which has no continuous aggregates; "
-            "Tallymark needs the community edition, as in the image timescale/timescaledb or from "
-            "https://docs.timescale.com/self-hosted/latest/install/"
-        )
+        raise DatabaseError(APACHE)
+
+
+def _is_embedded(connection: Connection) -> bool:
+    row = connection.execute("select version()").fetchone()
+    return row is not None and "emcc" in str(row[0])
 
 
 def _timescaledb_version(connection: Connection) -> tuple[int, ...]:

@@ -16,6 +16,12 @@ from service.problems import FieldError, Problem, ProblemKind, first_errors
 BODY_SECONDS = 10.0
 """How long a body may take to arrive."""
 
+DROPPED_BYTES = 1024 * 1024
+"""A body that is too large, but announces no more than this, is read and dropped after the answer: a
+client that is cut off while it sends may not see the answer. Others are cut off."""
+
+CLOSE = {"Connection": "close"}
+
 # navigator.sendBeacon sends text as text/plain; a request without a type is taken at its word.
 JSON_TYPES = frozenset({"application/json", "text/plain", ""})
 
@@ -86,18 +92,25 @@ def _announced_bytes(headers: Headers) -> int:
 
 async def read_body(request: Request, limit: int) -> bytes:
     """Return the body. Raises Problem where it is larger than `limit` bytes, or too slow."""
-    too_large = Problem(ProblemKind.BODY_TOO_LARGE, f"An event may be at most {limit} bytes.")
-    if _announced_bytes(request.headers) > limit:
-        raise too_large
+    announced = _announced_bytes(request.headers)
+    if announced > limit:
+        raise _too_large(limit, {} if announced <= DROPPED_BYTES else CLOSE)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:
-                    raise too_large
+                    raise _too_large(limit, CLOSE)
     except TimeoutError:
-        raise Problem(ProblemKind.BODY_TIMEOUT, "The body did not arrive in time.") from None
+        raise Problem(
+            ProblemKind.BODY_TIMEOUT, "The body did not arrive in time.", headers=CLOSE
+        ) from None
     except ClientDisconnect:
         raise Problem(ProblemKind.MALFORMED_REQUEST, "The body was cut short.") from None
     return bytes(body)
+
+
+def _too_large(limit: int, headers: dict[str, str]) -> Problem:
+    detail = f"An event may be at most {limit} bytes."
+    return Problem(ProblemKind.BODY_TOO_LARGE, detail, headers=headers)

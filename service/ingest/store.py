@@ -14,6 +14,9 @@ from service.ingest.encoding import COPY_EVENTS, encode_arrays, encode_copy
 # From so many events on, COPY's second round trip costs less than unnest (docs/performance.md).
 COPY_FROM_EVENTS = 64
 
+CHECK_SECONDS = 2.0
+"""How long a database may take to say that it takes writes."""
+
 
 class BinaryArray(bytes):
     """An array in PostgreSQL's binary format; the statement's cast says of what."""
@@ -60,6 +63,24 @@ class Store:
             else:
                 async with connection.cursor().copy(COPY_EVENTS) as copy:
                     await copy.write(encode_copy(events))
+        except asyncio.CancelledError:
+            await connection.close()
+            raise
+
+    async def check(self) -> None:
+        """Raise what psycopg raises, TimeoutError, or OSError, unless the database takes writes."""
+        try:
+            await within(min(CHECK_SECONDS, self._deadline_seconds), self._check())
+        except TimeoutError:
+            self._connection = None
+            raise
+
+    async def _check(self) -> None:
+        connection = await self._connected()
+        try:
+            cursor = await connection.execute("show transaction_read_only")
+            if await cursor.fetchone() != ("off",):
+                raise OSError("the database is read-only")
         except asyncio.CancelledError:
             await connection.close()
             raise

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol, Self
 from uuid import UUID
 
+import psycopg
 import structlog
 
 from service.database.failures import Failure, classify, first_line
@@ -22,6 +23,8 @@ log = structlog.get_logger()
 MAX_GROUP_EVENTS = 10_000
 EXPIRY_SECONDS = 0.1
 """How often it is looked for events whose deadline has passed."""
+PROBE_SECONDS = 1.0
+"""How often an idle writer asks whether the database can be written to."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 """Between attempts to reach a database that is away."""
 OVERHEAD_BYTES = 200
@@ -33,6 +36,9 @@ class GroupStore(Protocol):
 
     async def write(self, events: Sequence[Event], *, again: bool = False) -> None:
         """Commit the events; with `again` some of them may be stored already."""
+
+    async def check(self) -> None:
+        """Raise unless events can be written, as far as that can be told without writing."""
 
     async def close(self) -> None:
         """Let go of what is open."""
@@ -76,7 +82,8 @@ class Writer:
         """Why the database can't be written to at the moment, as far as the writer knows."""
 
     async def __aenter__(self) -> Self:
-        """Start to write."""
+        """Start to write, and know whether that is possible."""
+        await self._probe()
         self._tasks = [
             asyncio.create_task(self._write_groups(), name="writer"),
             asyncio.create_task(self._expire_regularly(), name="expiry"),
@@ -115,13 +122,35 @@ class Writer:
 
     async def _write_groups(self) -> None:
         while self._queue or not self._closing:
-            await self._arrived.wait()
+            if not await self._has_arrived():
+                await self._probe()
+                continue
             self._in_flight = self._take(MAX_GROUP_EVENTS)
             if not self._queue:
                 self._arrived.clear()
-            if self._in_flight:
+            try:
                 await self._flush(self._in_flight)
-                self._in_flight = []
+            except Exception as error:
+                # Whatever it was: the next group must have its turn.
+                self._give_up(self._in_flight, Failure.DEFECT, error)
+            self._in_flight = []
+
+    async def _has_arrived(self) -> bool:
+        if not self._arrived.is_set():
+            try:
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return False
+        return True
+
+    async def _probe(self) -> None:
+        try:
+            await self._store.check()
+        except Exception as error:
+            self._note_away(classify(error), error)
+        else:
+            self._note_back()
 
     def _take(self, count: int) -> list[Waiting]:
         taken, self._queue = self._queue[:count], self._queue[count:]
@@ -139,14 +168,16 @@ class Writer:
                 await self._store.write(events, again=again or given)
             except Exception as error:
                 failure = classify(error)
-                if failure is Failure.REFUSED and len(group) > 1:
+                ours = failure is Failure.DEFECT and not isinstance(error, psycopg.Error)
+                if len(group) > 1 and (failure is Failure.REFUSED or ours):
                     half = len(group) // 2
                     await self._flush(group[:half], again=again)
                     await self._flush(group[half:], again=again)
                 elif failure in (Failure.REFUSED, Failure.DEFECT):
                     self._give_up(group, failure, error)
                 else:
-                    self._note_away(failure, error)
+                    if failure is Failure.AWAY:
+                        self._note_away(failure, error)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                     again = True
@@ -156,14 +187,17 @@ class Writer:
     def _note_written(self, group: Sequence[Waiting], seconds: float) -> None:
         for waiting in group:
             waiting.resolve(None)
+        self._note_back()
+        log.info("flush", events=len(group), milliseconds=round(seconds * 1000, 2))
+
+    def _note_back(self) -> None:
         if self.away is not None:
             log.info("database is back")
             self.away = None
-        log.info("flush", events=len(group), milliseconds=round(seconds * 1000, 2))
 
     def _note_away(self, failure: Failure, error: BaseException) -> None:
         if self.away is None:
-            log.error("write failed", failure=failure.value, error=first_line(error))
+            log.error("database is away", failure=failure.value, error=first_line(error))
         self.away = first_line(error)
 
     def _give_up(self, group: Sequence[Waiting], failure: Failure, error: BaseException) -> None:

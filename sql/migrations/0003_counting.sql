@@ -26,9 +26,9 @@ with aggregate as (
 )
 select
     view_name,
-    case when lowest < -210866716800000000 then '-infinity'
+    case when lowest < -210866803200000000 then '-infinity'
          else _timescaledb_functions.to_timestamp(lowest) end as stale_from,
-    case when greatest < -210866716800000000 then '-infinity'
+    case when greatest < -210866803200000000 then '-infinity'
          when greatest = 9223372036854775807 then 'infinity'
          else _timescaledb_functions.to_timestamp(greatest + 1) end as stale_until
 from change;

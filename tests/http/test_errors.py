@@ -452,7 +452,7 @@ away = pytest.mark.filterwarnings("default")
 
 
 @away
-@pytest.mark.parametrize("path", [*COUNTS, "/health/ready"])
+@pytest.mark.parametrize("path", COUNTS)
 def test_a_database_that_falls_silent_is_503_within_the_deadline(
     service_by_proxy: httpx.Client, proxy: SilentProxy, path: str
 ) -> None:
@@ -462,6 +462,26 @@ def test_a_database_that_falls_silent_is_503_within_the_deadline(
     assert time.monotonic() - started < 3 * 2
     assert_problem(answer, 503)
     assert int(answer.headers["retry-after"]) > 0
+
+
+@away
+def test_a_service_whose_database_falls_silent_is_ready_again_when_it_speaks(
+    service_by_proxy: httpx.Client, proxy: SilentProxy
+) -> None:
+    proxy.keep_silent()
+    assert status_within(service_by_proxy, "/health/ready", 503, seconds=3 * 3)
+    proxy.speak()
+    assert status_within(service_by_proxy, "/health/ready", 200, seconds=3 * 3)
+
+
+def status_within(client: httpx.Client, path: str, status: int, seconds: float) -> bool:
+    """Return whether a path answers a status before the time is over."""
+    deadline = time.monotonic() + seconds
+    while client.get(path).status_code != status:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 @away

@@ -397,6 +397,17 @@ def test_what_follows_a_refused_body_is_a_request_of_its_own(service: httpx.Clie
     assert answer.endswith(b'{"status":"live"}')
 
 
+def test_a_sender_of_far_too_much_is_cut_off(service: httpx.Client) -> None:
+    head = b"POST /events HTTP/1.1\r\nHost: x\r\n"
+    announced = exchange(service.base_url, head + b"Content-Length: 50000000\r\n\r\n", b"x" * 1000)
+    assert status_of(announced) == 413
+    assert b"connection: close" in announced.lower()
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    endless = exchange(service.base_url, head + b"Transfer-Encoding: chunked\r\n\r\n", chunk * 20)
+    assert status_of(endless) == 413
+    assert b"connection: close" in endless.lower()
+
+
 # Neighbours
 
 

@@ -72,8 +72,15 @@ def test_a_taken_port() -> None:
         assert_one_line(run_service("run", "--port", port), f"Port {port} is taken")
 
 
-def test_an_unknown_kind_of_database() -> None:
-    assert_one_line(run_service("run", "--port", "0", "--database", "oracle"), "--database")
+@pytest.mark.parametrize("database", ["oracle", "mysql://127.0.0.1/x", "postgresql://[::1/x"])
+def test_an_unknown_kind_of_database(database: str) -> None:
+    assert_one_line(run_service("run", "--port", "0", "--database", database), "--database")
+
+
+def test_a_password_in_another_form_of_address_is_not_shown() -> None:
+    done = run_service("run", "--port", "0", DATABASE_URL="host=127.0.0.1 password=secret")
+    assert_one_line(done, "DATABASE_URL")
+    assert "secret" not in done.stdout + done.stderr
 
 
 def test_fresh_spares_a_database_that_was_given() -> None:

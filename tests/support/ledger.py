@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 import httpx
@@ -20,8 +21,8 @@ class Ledger:
 
     sent: dict[str, str | None] = field(default_factory=dict)
     """By the event's URL: the event_id of its 202, or of a 503 that could not say; else None."""
-    accepted: set[str] = field(default_factory=set)
-    """The URLs that were answered 202."""
+    accepted: dict[str, tuple[UUID, datetime, str]] = field(default_factory=dict)
+    """By the URL of what was answered 202: the answer's event_id and timestamp, and the user_id."""
     unknown: set[str] = field(default_factory=set)
     """Those that got no answer, or a 503 that bears the event_id."""
     refused: set[str] = field(default_factory=set)
@@ -29,12 +30,13 @@ class Ledger:
     failed: list[str] = field(default_factory=list)
     """Answers that must not be: those of a defect."""
 
-    def note(self, url: str, answer: httpx.Response) -> None:
+    def note(self, url: str, user_id: str, answer: httpx.Response) -> None:
         """Note an answer."""
         body = answer.json()
         self.sent[url] = body.get("event_id")
         if answer.status_code == 202:
-            self.accepted.add(url)
+            timestamp = datetime.fromisoformat(body["timestamp"])
+            self.accepted[url] = UUID(body["event_id"]), timestamp, user_id
         elif answer.status_code == 503:
             (self.unknown if "event_id" in body else self.refused).add(url)
         else:
@@ -47,18 +49,20 @@ class Ledger:
                 "select payload ->> 'url', event_id, timestamp, user_id from events"
             ).fetchall()
         stored = [url for url, *_ in rows if url in self.sent]
-        ids = {url: event_id for url, event_id, *_ in rows}
+        contents = {url: content for url, *content in rows}
         return Comparison(
             sent=len(self.sent),
             accepted=len(self.accepted),
             unknown=len(self.unknown),
             refused=len(self.refused),
             stored=len(stored),
-            lost=len(self.accepted - set(stored)),
+            lost=len(self.accepted.keys() - set(stored)),
             doubled=len(stored) - len(set(stored)),
             stored_though_refused=len(self.refused & set(stored)),
-            under_another_id=sum(
-                1 for url in self.accepted & set(stored) if ids[url] != UUID(self.sent[url])
+            changed=sum(
+                1
+                for url, content in self.accepted.items()
+                if url in contents and list(content) != contents[url]
             ),
             defects=len(self.failed),
         )
@@ -76,7 +80,7 @@ class Comparison:
     lost: int
     doubled: int
     stored_though_refused: int
-    under_another_id: int
+    changed: int
     defects: int
 
     @property
@@ -86,7 +90,7 @@ class Comparison:
             self.lost,
             self.doubled,
             self.stored_though_refused,
-            self.under_another_id,
+            self.changed,
             self.defects,
         )
         return not any(wrong)
@@ -141,7 +145,7 @@ class Senders:
             except httpx.TransportError:
                 self._ledger.unknown.add(url)
             else:
-                self._ledger.note(url, answer)
+                self._ledger.note(url, user_id, answer)
                 if answer.is_success:
                     continue
             with contextlib.suppress(TimeoutError):
