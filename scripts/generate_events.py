@@ -26,16 +26,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from service.database.connections import CONNECTION
 from service.database.failures import first_line
-from service.database.migrations import DatabaseError, load_migrations
+from service.database.migrations import DatabaseError, connect_or_explain, load_migrations
 from service.events import Event
 from service.ingest.encoding import COPY_EVENTS, encode_copy_stream
 from service.sample_data import generate
 
 # Where TCP_USER_TIMEOUT is set, Linux gives up a server that takes nothing for that long. An event
 # can't wait longer, but a bulk load can: for a lock, for a checkpoint. Keepalives stay.
-BULK_CONNECTION: dict[str, Any] = CONNECTION | {"tcp_user_timeout": 0}
+BULK_CONNECTION: dict[str, Any] = {"tcp_user_timeout": 0}
 
 LINE_SECONDS = 5.0
 REFRESH_DEADLINE_SECONDS = 120.0
@@ -190,13 +189,7 @@ def connect(database_url: str | None) -> Connection:
     """Return a connection in autocommit mode. Raises DatabaseError."""
     if not database_url:
         raise DatabaseError("No database was given: set DATABASE_URL, or give --database-url.")
-    try:
-        return Connection.connect(database_url, **BULK_CONNECTION)
-    except psycopg.Error as error:
-        raise DatabaseError(
-            f"The database can't be reached: {first_line(error)}. "
-            "Is it running, and is its URL right?"
-        ) from None
+    return connect_or_explain(database_url, **BULK_CONNECTION)
 
 
 def require_schema(connection: Connection) -> None:

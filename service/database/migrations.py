@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import Connection
@@ -65,10 +66,10 @@ def load_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
     ]
 
 
-def connect_or_explain(database_url: str) -> Connection:
+def connect_or_explain(database_url: str, **options: Any) -> Connection:
     """Return a connection in autocommit mode. Raises DatabaseError with one plain line."""
     try:
-        return Connection.connect(database_url, **CONNECTION)
+        return Connection.connect(database_url, **CONNECTION | options)
     except psycopg.Error as error:
         raise DatabaseError(
             f"The database can't be reached: {first_line(error)}. "

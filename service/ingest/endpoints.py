@@ -17,8 +17,8 @@ BODY_SECONDS = 10.0
 """How long a body may take to arrive."""
 
 DROPPED_BYTES = 1024 * 1024
-"""A body that is too large, but announces no more than this, is read and dropped after the answer: a
-client that is cut off while it sends may not see the answer. Others are cut off."""
+"""A body that is too large, but announces no more than this, is read and dropped after the answer:
+a client that is cut off while it sends may not see the answer. Others are cut off."""
 
 CLOSE = {"Connection": "close"}
 

@@ -1,7 +1,6 @@
 // One client's socket: its startup, its byte stream cut into requests, its results written as fast as it reads them.
 
 import { randomInt } from 'node:crypto'
-import { UNSENT } from './control.mjs'
 import { FRONTEND, STATUS, errorResponse, int32, message, readyForQuery, sync } from './protocol.mjs'
 import { Client } from './scheduler.mjs'
 
