@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 from service import __version__
 from service.analytics.parameters import CountQuery, RangeQuery
 from service.events import EVENT_TYPES, EventBody
-from service.problems import ProblemKind
+from service.problems import Problem, ProblemKind
 
 SCHEMAS = "#/components/schemas/{model}"
 
@@ -77,6 +77,15 @@ STATUS_SCHEMA = {
     "type": "object",
     "required": ["status"],
     "properties": {"status": {"enum": ["live", "ready"]}},
+}
+
+EXAMPLES: dict[str, Any] = {
+    event_type: {"value": {"user_id": "user-42", "event_type": event_type, "payload": payload}}
+    for event_type, payload in {
+        "view": {"url": "https://example.com/", "title": "Home"},
+        "click": {"element_id": "buy", "text": "Buy now", "xpath": "//main/button[1]"},
+        "location": {"latitude": 52.52, "longitude": 13.405, "accuracy": 12.5},
+    }.items()
 }
 
 RETRY_AFTER = {"description": "Seconds", "schema": {"type": "integer"}}
@@ -144,7 +153,7 @@ def _post_event() -> dict[str, Any]:
         "operationId": "postEvent",
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": _schema("Event")}},
+            "content": {"application/json": {"schema": _schema("Event"), "examples": EXAMPLES}},
         },
         "responses": {
             "202": _answer("The event is stored", ACCEPTED_SCHEMA),
@@ -206,11 +215,15 @@ def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problems(*kinds: ProblemKind) -> dict[str, Any]:
-    content = {"application/problem+json": {"schema": _schema("Problem")}}
     return {
         str(kind.status): {
             "description": kind.title,
-            "content": content,
+            "content": {
+                "application/problem+json": {
+                    "schema": _schema("Problem"),
+                    "example": Problem(kind, "What was wrong, in a sentence.").document(),
+                }
+            },
             **({} if kind.retry_after is None else {"headers": {"Retry-After": RETRY_AFTER}}),
         }
         for kind in kinds
@@ -233,7 +246,9 @@ PAGE = """<!doctype html>
 <body>
 <div id="api"></div>
 <script src="/docs/assets/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({ url: "/openapi.json", dom_id: "#api", validatorUrl: null })</script>
+<script>
+SwaggerUIBundle({ url: "/openapi.json", dom_id: "#api", validatorUrl: null, deepLinking: true })
+</script>
 </body>
 </html>
 """

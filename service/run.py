@@ -71,6 +71,7 @@ def _embedded(*, fresh: bool) -> Iterator[str]:
         database.delete()
     with database:
         yield database.url
+    typer.echo(f"Stopped; the data are in {EMBEDDED_DATA.relative_to(ROOT)}")
 
 
 def _is_empty(url: str) -> bool:
@@ -80,11 +81,15 @@ def _is_empty(url: str) -> bool:
 
 
 def _load_sample_data(url: str) -> None:
-    typer.echo("Loading sample data (--no-sample-data leaves it out)")
+    typer.echo("Loading sample data, 1 to 29 May 2025 (--no-sample-data leaves it out)")
     # By the environment: a password in an argument is seen by everybody on the machine.
     environment = os.environ | {"DATABASE_URL": url}
     command = [sys.executable, str(GENERATE_EVENTS)]
-    if subprocess.run(command, env=environment, check=False).returncode != 0:  # noqa: S603
+    # What it prints to verify the data is for who calls it by hand.
+    done = subprocess.run(  # noqa: S603 - our own script
+        command, env=environment, stdout=subprocess.DEVNULL, check=False
+    )
+    if done.returncode != 0:
         raise RunError("The sample data could not be loaded; see above.")
 
 

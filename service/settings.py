@@ -68,4 +68,6 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
         problem = "is not set" if first["type"] == "missing" else f"is wrong: {first['msg']}"
+        if name == "DATABASE_URL":
+            problem += "; it is a URL like postgresql://user:password@127.0.0.1:5432/name"
         raise SettingsError(f"The setting {name} {problem}.") from None

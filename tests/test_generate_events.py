@@ -501,7 +501,7 @@ def test_an_unmigrated_database_is_refused(empty_database_url: str) -> None:
             (
                 "The database can't be reached: connection failed: connection to server at "
                 '"127.0.0.1", port 1 failed: Connection refused. '
-                "Is it running, and is DATABASE_URL right?"
+                "Is it running, and is its URL right (DATABASE_URL)?"
             ),
         ),
     ],

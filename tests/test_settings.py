@@ -35,7 +35,10 @@ def test_only_the_database_has_to_be_named() -> None:
 
 def test_a_missing_database_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL")
-    with pytest.raises(SettingsError, match=r"^The setting DATABASE_URL is not set\.$"):
+    with pytest.raises(
+        SettingsError,
+        match=r"^The setting DATABASE_URL is not set; it is a URL like postgresql://.*name\.$",
+    ):
         load_settings()
 
 

@@ -47,7 +47,8 @@ def _url() -> str:
 def _compose(*arguments: str) -> str:
     done = _docker("compose", *arguments, seconds=600)
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        reason = next(iter(lines), "it does not answer")
         raise DatabaseError(
             f"docker compose {arguments[0]} failed: {reason}. Without Docker: --database embedded."
         )

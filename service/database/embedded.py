@@ -360,7 +360,7 @@ def _lock_directory(directory: Path) -> int:
             os.close(fd)
             raise EmbeddedDatabaseError(
                 f"the database in {directory} is in use by another process (pid {holder}): "
-                "end that one, or give another directory"
+                "stop the program that started it, or give another directory"
             )
         time.sleep(0.05)
     return fd

@@ -73,7 +73,7 @@ def connect_or_explain(database_url: str, **options: Any) -> Connection:
     except psycopg.Error as error:
         raise DatabaseError(
             f"The database can't be reached: {first_line(error)}. "
-            "Is it running, and is DATABASE_URL right?"
+            "Is it running, and is its URL right (DATABASE_URL)?"
         ) from None
 
 

@@ -308,3 +308,10 @@ def test_assets_are_served_under_their_types(service: httpx.Client) -> None:
 def test_the_style_sheet_loads_nothing_from_another_host(service: httpx.Client) -> None:
     style = service.get("/docs/assets/swagger-ui.css").text
     assert not re.search(r"""(?:url\(|@import)\s*["']?(?:https?:)?//""", style)
+
+
+def test_each_example_is_an_event() -> None:
+    examples = DESCRIPTION["paths"]["/events"]["post"]["requestBody"]["content"]
+    for name, example in examples["application/json"]["examples"].items():
+        assert parse_event(json.dumps(example["value"]).encode()).event_type == name
+        EVENT.validate(example["value"])
