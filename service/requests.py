@@ -19,6 +19,11 @@ log = structlog.get_logger()
 
 REQUEST_ID = "X-Request-ID"
 _NAMES = FIELD_NAMES | CountQuery.model_fields.keys() | {"body"}
+_NO_UPGRADE = Problem(
+    ProblemKind.MALFORMED_REQUEST,
+    "There is no protocol to upgrade to: send the request without the header Upgrade.",
+    headers={"Connection": "close"},
+)
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -49,7 +54,11 @@ class Requests:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            if any(name == b"upgrade" for name, _ in scope["headers"]):
+                # The parser takes such a request to end with its head, and its body for the next.
+                await _NO_UPGRADE.response(request_id)(scope, receive, send_with_id)
+            else:
+                await self._app(scope, receive, send_with_id)
         except Exception:
             log.exception("request failed", request_id=request_id)
             if status:

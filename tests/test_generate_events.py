@@ -434,6 +434,8 @@ def test_ctrl_c_leaves_nothing(database_url: str, connection: Connection) -> Non
         [sys.executable, SCRIPT, "--events", "5000000", "--database-url", database_url],
         stdout=subprocess.PIPE,
         stderr=terminal,
+        # What a script started in the background ignores SIGINT, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         os.close(terminal)
         shown = b""

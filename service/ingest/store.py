@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
+from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.pq import Format
 
 from service.database.connections import connect, load_query, within
@@ -63,7 +64,7 @@ class Store:
             else:
                 async with connection.cursor().copy(COPY_EVENTS) as copy:
                     await copy.write(encode_copy(events))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ReadOnlySqlTransaction):
             await connection.close()
             raise
 
@@ -80,6 +81,8 @@ class Store:
         try:
             cursor = await connection.execute("show transaction_read_only")
             if await cursor.fetchone() != ("off",):
+                # A session keeps what it began with: a new one shall ask again.
+                await self.close()
                 raise OSError("the database is read-only")
         except asyncio.CancelledError:
             await connection.close()

@@ -389,6 +389,25 @@ def test_framing_that_is_ambiguous_is_400(service: httpx.Client, request_: bytes
     assert status_of(exchange(service.base_url, request_)) == 400
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_body_of_a_request_to_upgrade_is_no_request(
+    service: httpx.Client, database: Database, apart: bool
+) -> None:
+    smuggled = event_bytes(b'"smuggled":true')
+    inner = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
+    body = inner + smuggled
+    head = (
+        b"POST /events HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    answer = exchange(service.base_url, *([head, body] if apart else [head + body]))
+    assert status_of(answer) == 400
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in answer.lower()
+    query = "select count(*) from events where payload ? 'smuggled'"
+    assert database.execute(query).fetchone() == (0,)
+
+
 def test_what_follows_a_refused_body_is_a_request_of_its_own(service: httpx.Client) -> None:
     body = b"x" * 70_000
     request = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n"

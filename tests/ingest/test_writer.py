@@ -181,3 +181,24 @@ def test_a_broken_connection_is_renewed_and_its_group_written_once(database_url:
     events = [numbered_event() for _ in range(10)]
     asyncio.run(scenario())
     assert stored_ids(database_url) == ids(events)
+
+
+@pytest.mark.native(reason="a database's settings are not for one session of many there")
+def test_a_database_that_was_read_only_for_a_while_is_written_to_again(database_url: str) -> None:
+    async def scenario() -> None:
+        with psycopg.connect(database_url, autocommit=True) as other:
+            name = other.info.dbname
+            other.execute(f"alter database {name} set default_transaction_read_only = on".encode())
+            async with writing(database_url) as writer:
+                assert writer.away is not None
+                waiting = asyncio.create_task(writer.keep(event))
+                await asyncio.sleep(0.3)
+                other.execute("set default_transaction_read_only = off")
+                reset = f"alter database {name} reset default_transaction_read_only"
+                other.execute(reset.encode())
+                await waiting
+                assert writer.away is None
+
+    event = numbered_event()
+    asyncio.run(scenario())
+    assert stored_ids(database_url) == ids([event])
