@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.events import Event, InvalidEventError, new_event_id, parse_event
+from tests.support.json_values import json_values, texts
 
 quick = settings(deadline=None, max_examples=300)
 
@@ -277,21 +278,8 @@ def test_an_id_holds_its_millisecond(milliseconds: int) -> None:
     assert UUID(bytes=new_event_id(milliseconds)).int >> 80 == milliseconds
 
 
-# Text of any kind; lone surrogates can't be sent as UTF-8, and \u0000 has tests of its own.
-text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**25), 10**25)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | text,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
-    max_leaves=12,
-)
-
-
 @quick
-@given(more=st.dictionaries(text, json_values, max_size=5), ascii_only=st.booleans())
+@given(more=st.dictionaries(texts, json_values, max_size=5), ascii_only=st.booleans())
 @example(more={"a": [0.1, -0.0, 5e-324, 1.7976931348623157e308, 1e22, 2**53 + 1]}, ascii_only=True)
 def test_any_payload_is_kept_equal(more: dict[str, Any], ascii_only: bool) -> None:
     document = VIEW | {"payload": {**more, "url": "/", "title": "t"}}
@@ -316,7 +304,7 @@ def test_one_unstorable_value_is_found_wherever_it_is(
     assert error["field"] == ".".join(["payload", "a", *steps])
 
 
-pairs = st.lists(st.tuples(st.sampled_from(["a", "b", "url"]), text), min_size=1, max_size=8)
+pairs = st.lists(st.tuples(st.sampled_from(["a", "b", "url"]), texts), min_size=1, max_size=8)
 
 
 @quick

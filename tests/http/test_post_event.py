@@ -25,6 +25,7 @@ from tests.http.support import (
     status_of,
     stored,
 )
+from tests.support.json_values import json_values, texts
 
 MAX_BYTES = 64 * 1024
 
@@ -514,22 +515,8 @@ def test_any_json_is_refused_or_stored_equal(
     assert as_doubles(payload) == as_doubles(json.loads(text)["payload"])
 
 
-storable_text = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12
-)
-storable_json = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**30), 10**30)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | storable_text,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(storable_text, inner, max_size=4),
-    max_leaves=10,
-)
-
-
 @shared
-@given(more=st.dictionaries(storable_text, storable_json, max_size=5), user_id=storable_text)
+@given(more=st.dictionaries(texts, json_values, max_size=5), user_id=texts)
 def test_any_storable_payload_is_stored_equal(
     service: httpx.Client, database: Database, more: dict[str, Any], user_id: str
 ) -> None:
@@ -542,7 +529,7 @@ def test_any_storable_payload_is_stored_equal(
 
 
 @shared
-@given(pairs=st.lists(st.tuples(st.sampled_from("abc"), storable_json), min_size=1, max_size=6))
+@given(pairs=st.lists(st.tuples(st.sampled_from("abc"), json_values), min_size=1, max_size=6))
 def test_of_equal_keys_the_last_is_stored(
     service: httpx.Client, database: Database, pairs: list[tuple[str, Any]]
 ) -> None:

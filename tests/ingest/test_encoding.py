@@ -15,17 +15,8 @@ from service.database.connections import load_query
 from service.events import MICROSECONDS, Event, new_event_id
 from service.ingest.encoding import COPY_EVENTS, encode_arrays, encode_copy
 from service.ingest.store import BinaryArray, BinaryArrayDumper
+from tests.support.json_values import json_values, texts
 
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**30), 10**30)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | texts,
-    lambda values: st.lists(values, max_size=3) | st.dictionaries(texts, values, max_size=3),
-    max_leaves=8,
-)
 # Some days before and after the moment from which PostgreSQL counts, in milliseconds.
 moments = st.integers(946_684_800_000 - 3 * 86_400_000, 946_684_800_000 + 3 * 86_400_000)
 
