@@ -14,6 +14,7 @@ from starlette.types import ExceptionHandler
 
 from service import analytics, documentation, health, ingest
 from service.database.connections import read_pool
+from service.ingest.minutes import MinuteReports, Minutes
 from service.ingest.store import Store
 from service.ingest.writer import Writer
 from service.problems import Problem
@@ -23,8 +24,10 @@ from service.settings import Settings
 
 def create_app(settings: Settings) -> Starlette:
     """Return the application; it opens its connections when it starts."""
+    minutes = Minutes()
     writer = Writer(
         Store(settings.database_url, deadline_seconds=settings.ingest_deadline_seconds),
+        minutes,
         queue_events=settings.ingest_queue_events,
         queue_bytes=settings.ingest_queue_bytes,
         deadline_seconds=settings.ingest_deadline_seconds,
@@ -37,7 +40,7 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with pool, writer:
+        async with pool, MinuteReports(minutes, pool), writer:
             yield
 
     app = Starlette(

@@ -16,6 +16,7 @@ import structlog
 
 from service.database.failures import Failure, classify, first_line
 from service.events import Event
+from service.ingest.minutes import Minutes
 from service.problems import Problem, ProblemKind
 
 log = structlog.get_logger()
@@ -66,9 +67,16 @@ class Writer:
     """Takes single events, writes groups, while it is entered as a context."""
 
     def __init__(
-        self, store: GroupStore, *, queue_events: int, queue_bytes: int, deadline_seconds: float
+        self,
+        store: GroupStore,
+        minutes: Minutes,
+        *,
+        queue_events: int,
+        queue_bytes: int,
+        deadline_seconds: float,
     ) -> None:
         self._store = store
+        self._minutes = minutes
         self._queue_events = queue_events
         self._queue_bytes = queue_bytes
         self._deadline_seconds = deadline_seconds
@@ -110,6 +118,7 @@ class Writer:
         The exception is a problem that bears the event_id: the outcome is not known.
         """
         if self.full or self._closing:
+            self._minutes.not_stored(1)
             raise Problem(ProblemKind.QUEUE_FULL, "The event was not stored. Send it again later.")
         answer: asyncio.Future[Problem | None] = asyncio.get_running_loop().create_future()
         waiting = Waiting(event, answer, time.monotonic() + self._deadline_seconds)
@@ -118,6 +127,7 @@ class Writer:
         self._arrived.set()
         problem = await answer
         if problem is not None:
+            self._minutes.not_stored(1)
             raise problem
 
     async def _write_groups(self) -> None:
@@ -187,6 +197,8 @@ class Writer:
     def _note_written(self, group: Sequence[Waiting], seconds: float) -> None:
         for waiting in group:
             waiting.resolve(None)
+        accepted = group[0].expires - self._deadline_seconds
+        self._minutes.stored(len(group), time.monotonic() - accepted)
         self._note_back()
         log.info("flush", events=len(group), milliseconds=round(seconds * 1000, 2))
 

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from service.events import Event
+from service.ingest.minutes import Minutes
 from service.ingest.store import COPY_FROM_EVENTS, Store
 from service.ingest.writer import Writer
 from service.problems import Problem, ProblemKind
@@ -32,6 +33,7 @@ async def writing(
     store = Store(url, deadline_seconds=deadline_seconds)
     async with Writer(
         store,
+        Minutes(),
         queue_events=queue_events,
         queue_bytes=queue_bytes,
         deadline_seconds=deadline_seconds,

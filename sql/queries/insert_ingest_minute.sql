@@ -1,0 +1,8 @@
+-- Minutes: what this instance did in one of them.
+insert into ingest_minutes (
+    minute, instance, events, flushes, not_stored, p50_ms, p95_ms, p99_ms, max_ms
+)
+values (
+    %(minute)s, %(instance)s, %(events)s, %(flushes)s, %(not_stored)s,
+    %(p50_ms)s, %(p95_ms)s, %(p99_ms)s, %(max_ms)s
+)
