@@ -38,6 +38,35 @@ def migrate_() -> None:
 
 
 @app.command()
+def ops(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="The dashboards; else all of them.", show_default=False),
+    ] = None,
+    rows: Annotated[
+        int, typer.Option(min=1, help="How many rows of each to show; --watch shows what fits.")
+    ] = 10,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5,
+            metavar="SECONDS",
+            help="Draw them again so often, until Ctrl-C; of all, those that change all the time.",
+        ),
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option(help="Write them to this file as a picture, too.")
+    ] = None,
+) -> None:
+    """Show the operational dashboards of the database of DATABASE_URL."""
+    from service.ops import show
+    from service.server import exit_on_signals
+
+    exit_on_signals()
+    show(load_settings().database_url, names or [], rows=rows, watch_seconds=watch, picture=svg)
+
+
+@app.command()
 def embedded_database(
     directory: Annotated[Path, typer.Option(help="Where its data lie.")] = Path(".data/embedded"),
     port: Annotated[int, typer.Option(help="The TCP port; 0 takes a free one.")] = 0,
@@ -76,12 +105,20 @@ def main() -> None:
     """Run the command line; what an operator can mend is told in one plain line."""
     from service.database.embedded import EmbeddedDatabaseError
     from service.database.migrations import DatabaseError
+    from service.ops import OpsError
     from service.run import RunError
     from service.server import ListenError
 
     try:
         app()
-    except (SettingsError, DatabaseError, ListenError, EmbeddedDatabaseError, RunError) as error:
+    except (
+        SettingsError,
+        DatabaseError,
+        ListenError,
+        EmbeddedDatabaseError,
+        OpsError,
+        RunError,
+    ) as error:
         sys.exit(f"tallymark: {error}")
 
 

@@ -1,7 +1,11 @@
-"""Brings a database to the schema of sql/migrations, each file once, whoever else does the same."""
+"""Brings a database to the schema of sql/migrations, each file once, whoever else does the same.
+
+The views of sql/dashboards follow, since they are made of that schema.
+"""
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +15,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from service.database.connections import CONNECTION
+from service.database.dashboards import DashboardError, apply_dashboards, load_dashboards
 from service.database.failures import first_line
 
 MIGRATIONS = Path(__file__).parents[2] / "sql" / "migrations"
@@ -86,7 +91,10 @@ def migrate(database_url: str, folder: Path = MIGRATIONS) -> list[str]:
     with connect_or_explain(database_url) as connection:
         try:
             check_server(connection)
-            return list(_apply_missing(connection, load_migrations(folder)))
+            applied = list(_apply_missing(connection, load_migrations(folder)))
+            return applied + _apply_dashboards(connection)
+        except DashboardError as error:
+            raise DatabaseError(str(error)) from error
         except psycopg.errors.FeatureNotSupported as error:
             # Before the extension is created nothing else tells the edition.
             reason = APACHE if "license" in str(error) else first_line(error)
@@ -97,8 +105,7 @@ def migrate(database_url: str, folder: Path = MIGRATIONS) -> list[str]:
 
 def _apply_missing(connection: Connection, migrations: list[Migration]) -> Iterator[str]:
     for migration in migrations:
-        with connection.transaction():
-            connection.execute("select pg_advisory_xact_lock(%s)", [LOCK_KEY])
+        with _alone(connection):
             # "if not exists" would want the right to make it of a role that need not.
             if connection.execute("select to_regclass('schema_migrations')").fetchone() == (None,):
                 connection.execute(RECORD)
@@ -109,6 +116,19 @@ def _apply_missing(connection: Connection, migrations: list[Migration]) -> Itera
                     [migration.version, migration.name, migration.checksum],
                 )
                 yield migration.name
+
+
+def _apply_dashboards(connection: Connection) -> list[str]:
+    with _alone(connection):
+        views = apply_dashboards(connection, load_dashboards())
+    return [f"{len(views)} of the views in sql/dashboards"] if views else []
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", [LOCK_KEY])
+        yield
 
 
 def _is_applied(connection: Connection, migration: Migration) -> bool:

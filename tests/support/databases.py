@@ -4,20 +4,25 @@ import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+Database = psycopg.Connection[tuple[Any, ...]]
+
 _numbers = itertools.count(1)
 
-# All that is ours in the schema public: what belongs to no extension. An aggregate goes after those
+# All that is ours: what belongs to no extension. An aggregate goes after those
 # that are made of it, which are newer.
 _OURS = """
 select format('drop %s if exists %s cascade', kind, name) from (
     select -mat_hypertable_id as step, 'materialized view' as kind,
            format('%I.%I', user_view_schema, user_view_name) as name
     from _timescaledb_catalog.continuous_agg
+    union all
+    select 1, 'schema', 'ops'
     union all
     select 2, case relkind when 'v' then 'view' else 'table' end, oid::regclass::text
     from pg_class
@@ -66,3 +71,11 @@ def drop_everything(url: str) -> None:
             return
         for (statement,) in connection.execute(_OURS).fetchall():
             connection.execute(statement)
+
+
+@contextmanager
+def blocked_table(url: str, *, native: bool) -> Iterator[None]:
+    """Let nothing write to events; on one session any open transaction does that."""
+    with psycopg.connect(url, autocommit=True) as other, other.transaction(force_rollback=True):
+        other.execute("lock table events in access exclusive mode" if native else "select 1")
+        yield

@@ -1,0 +1,1 @@
+"""The operational dashboards, each by causing what it reports."""
