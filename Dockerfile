@@ -10,6 +10,7 @@ WORKDIR /app
 RUN useradd --system --uid 10001 tallymark && install -d -o tallymark /var/lib/tallymark
 COPY --from=packages /app/.venv .venv
 COPY scripts/generate_events.py scripts/generate_events.py
+COPY client client
 COPY sql sql
 COPY service service
 RUN .venv/bin/python -m compileall -q service

@@ -7,18 +7,19 @@ from typing import cast
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
-from service import analytics, documentation, health, ingest
+from service import analytics, demo, documentation, health, ingest
 from service.database.connections import read_pool
 from service.ingest.minutes import MinuteReports, Minutes
 from service.ingest.store import Store
 from service.ingest.writer import Writer
 from service.problems import Problem
-from service.requests import Requests, answer_http_exception, answer_problem
+from service.requests import REQUEST_ID, Failures, Requests, answer_http_exception, answer_problem
 from service.settings import Settings
 
 
@@ -50,8 +51,13 @@ def create_app(settings: Settings) -> Starlette:
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
             *health.routes(writer),
             *documentation.routes(),
+            *demo.routes(),
         ],
-        middleware=[Middleware(Requests, log_ingest_requests=settings.log_ingest_requests)],
+        middleware=[
+            Middleware(Requests, log_ingest_requests=settings.log_ingest_requests),
+            *_cors(settings.cors_allowed_origins),
+            Middleware(Failures),
+        ],
         exception_handlers={
             Problem: cast("ExceptionHandler", answer_problem),
             HTTPException: cast("ExceptionHandler", answer_http_exception),
@@ -65,3 +71,17 @@ def create_app(settings: Settings) -> Starlette:
 async def lead_to_documentation(_: Request) -> Response:
     """GET / leads to the API's description."""
     return RedirectResponse("/docs")
+
+
+def _cors(origins: tuple[str, ...]) -> list[Middleware]:
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=("GET", "HEAD", "POST"),
+            allow_headers=(REQUEST_ID,),
+            expose_headers=(REQUEST_ID, "Retry-After"),
+        )
+    ]

@@ -28,7 +28,7 @@ _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class Requests:
-    """Middleware around the whole application.
+    """Middleware around the whole application: an id, and a line in the log.
 
     A successful POST /events is not logged unless asked for: the writer logs a line for each flush.
     """
@@ -53,18 +53,7 @@ class Requests:
                 message["headers"].append((b"x-request-id", request_id.encode()))
             await send(message)
 
-        try:
-            if any(name == b"upgrade" for name, _ in scope["headers"]):
-                # The parser takes such a request to end with its head, and its body for the next.
-                await _NO_UPGRADE.response(request_id)(scope, receive, send_with_id)
-            else:
-                await self._app(scope, receive, send_with_id)
-        except Exception:
-            log.exception("request failed", request_id=request_id)
-            if status:
-                raise  # The answer has begun: all that is left is to cut it short.
-            problem = Problem(ProblemKind.DEFECT, "The fault is ours, and has been logged.")
-            await problem.response(request_id)(scope, receive, send_with_id)
+        await self._app(scope, receive, send_with_id)
         self._log(scope, status, time.perf_counter() - started)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
@@ -83,6 +72,38 @@ class Requests:
             **({} if problem is None else {"problem": problem.kind.slug}),
             **({} if problem is None or not problem.errors else {"errors": _errors(problem)}),
         )
+
+
+class Failures:
+    """Middleware around the routes: what they fail to answer is answered, as any other request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            if any(name == b"upgrade" for name, _ in scope["headers"]):
+                # The parser takes such a request to end with its head, and its body for the next.
+                await _NO_UPGRADE.response(scope["request_id"])(scope, receive, send_and_note)
+            else:
+                await self._app(scope, receive, send_and_note)
+        except Exception:
+            log.exception("request failed", request_id=scope["request_id"])
+            if begun:
+                raise  # All that is left is to cut it short.
+            problem = Problem(ProblemKind.DEFECT, "The fault is ours, and has been logged.")
+            await problem.response(scope["request_id"])(scope, receive, send)
 
 
 def _errors(problem: Problem) -> list[str]:

@@ -101,6 +101,7 @@ def _announce(listener: socket.socket, url: str) -> None:
     typer.echo(f"""
 Tallymark is ready; Ctrl-C ends it.
   API        {base}/docs
+  Demo       {base}/demo/
   Database   {_without_password(url)}
 
 Send an event, and count:

@@ -2,10 +2,36 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Seconds = Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)]
+
+
+def _split(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",")) if value.strip() else ()
+
+
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in () if origins == ("*",) else origins:
+        if not _is_origin(origin):
+            raise ValueError(
+                f"{origin!r} is not an origin as browsers send it, like https://www.example.com or "
+                "http://127.0.0.1:5500 (lower case, no path, no default port)"
+            )
+    return origins
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        return str(AnyHttpUrl(text)) == f"{text}/" and not {"@", "*"} & set(text)
+    except ValidationError:
+        return False
+
+
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 
 
 class Settings(BaseSettings):
@@ -20,6 +46,10 @@ class Settings(BaseSettings):
     port: Annotated[
         int, Field(ge=0, le=65535, description="The TCP port to listen on; 0 takes a free one")
     ] = 8000
+    cors_allowed_origins: Annotated[
+        Origins,
+        Field(description="Origins whose pages may send and count, with commas; * is every one"),
+    ] = ()
 
     ingest_queue_events: Annotated[
         int,
@@ -67,7 +97,8 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
-        problem = "is not set" if first["type"] == "missing" else f"is wrong: {first['msg']}"
+        reason = first["msg"].removeprefix("Value error, ")
+        problem = "is not set" if first["type"] == "missing" else f"is wrong: {reason}"
         if name == "DATABASE_URL":
             problem += "; it is a URL like postgresql://user:password@127.0.0.1:5432/name"
         raise SettingsError(f"The setting {name} {problem}.") from None

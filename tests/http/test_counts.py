@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.http.conftest import Database
 from tests.http.support import assert_problem, fields
+from tests.support.databases import Database
 
 TOTAL = "/analytics/event-counts"
 BY_TYPE = "/analytics/event-counts-by-type"

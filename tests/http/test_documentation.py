@@ -24,8 +24,8 @@ from tests.http.support import event
 quick = settings(deadline=None, max_examples=300)
 
 DESCRIPTION = openapi()
-UNDESCRIBED = {"/", "/docs", "/docs/assets", "/openapi.json"}
-"""What leads to the description and shows it is no part of it."""
+UNDESCRIBED = {"/", "/docs", "/docs/assets", "/openapi.json", "/demo", "/demo/", "/demo/{name}"}
+"""What leads to the description and shows it is no part of it; nor is the example page."""
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -19,7 +19,6 @@ import service.ingest.endpoints
 from service.events import InvalidEventError
 from service.ingest import writer
 from service.problems import FieldError, Problem, ProblemKind
-from tests.http.conftest import Database
 from tests.http.support import (
     assert_problem,
     event,
@@ -28,6 +27,7 @@ from tests.http.support import (
     exchange,
     status_of,
 )
+from tests.support.databases import Database, blocked_table
 from tests.support.services import running_service
 
 GETS = [
@@ -242,14 +242,6 @@ def test_an_invalid_event_says_what_is_wrong_with_it() -> None:
 
 
 # 503: the database does not answer, or there is none
-
-
-@contextlib.contextmanager
-def blocked_table(url: str, *, native: bool) -> Iterator[None]:
-    """Let nothing write to events; on one session any open transaction does that."""
-    with psycopg.connect(url, autocommit=True) as other, other.transaction(force_rollback=True):
-        other.execute("lock table events in access exclusive mode" if native else "select 1")
-        yield
 
 
 @pytest.fixture

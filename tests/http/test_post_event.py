@@ -13,7 +13,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.http.conftest import Database
 from tests.http.support import (
     as_doubles,
     assert_problem,
@@ -25,6 +24,7 @@ from tests.http.support import (
     status_of,
     stored,
 )
+from tests.support.databases import Database
 from tests.support.json_values import json_values, texts
 
 MAX_BYTES = 64 * 1024

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import uvicorn
+from starlette.types import ASGIApp
 
 from service.app import create_app
 from service.server import bind
@@ -22,9 +23,16 @@ ROOT = Path(__file__).parents[2]
 @contextmanager
 def running_service(**settings: object) -> Iterator[str]:
     """Yield the base URL of a service in a thread of this process, with real connections."""
+    with serving(create_app(Settings.model_validate(settings))) as base_url:
+        yield base_url
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[str]:
+    """Yield the base URL of an application in a thread of this process."""
     listener = bind("127.0.0.1", 0)
     config = uvicorn.Config(
-        create_app(Settings.model_validate(settings)),
+        app,
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -1,0 +1,1 @@
+"""The page of client/ in a headless Chromium."""
