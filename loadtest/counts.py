@@ -4,15 +4,12 @@
 DATABASE_URL, which it drops afterwards. Each count is compared with a raw COUNT of the same range.
 """
 
-import os
 import random
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import psycopg
@@ -21,9 +18,8 @@ from psycopg import Connection
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.databases import fresh_database
+from loadtest.databases import fresh_database, load_sample_events, versions
 
-ROOT = Path(__file__).parents[1]
 FIRST, LAST = datetime(2025, 5, 1, tzinfo=UTC), datetime(2025, 5, 29, tzinfo=UTC)
 RAW = "select count(*) from events where timestamp >= %s and timestamp < %s and site_id = 1"
 EXACT = "select coalesce(sum(event_count), 0)::bigint from event_counts(%s, %s)"
@@ -64,13 +60,7 @@ KINDS: dict[str, Ranges] = {
 def load(url: str, events: int) -> float:
     """Load sample data and refresh the aggregates; return the seconds that it took."""
     started = time.perf_counter()
-    script = ROOT / "scripts" / "generate_events.py"
-    subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, script, "--events", str(events)],
-        env=os.environ | {"DATABASE_URL": url},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    load_sample_events(url, events)
     return time.perf_counter() - started
 
 
@@ -114,7 +104,7 @@ def main(
         seconds = load(url, events)
         console.print(
             f"{date.today()}: {events:,} events loaded and refreshed in {seconds:.1f} s "  # noqa: DTZ011
-            f"on {server}, {_versions(connection)}"
+            f"on {server}, {versions(url)}"
         )
         table = Table("range", "median ms", "p95 ms", "max ms", "raw COUNT, median ms", "ratio")
         for name, ranges in KINDS.items():
@@ -126,14 +116,6 @@ def main(
                 name, *(f"{figure:.1f}" for figure in figures), f"{raw_middle / middle:.0f}"
             )
         console.print(table)
-
-
-def _versions(connection: Connection) -> str:
-    row = connection.execute(
-        "select current_setting('server_version'), extversion "
-        "from pg_extension where extname = 'timescaledb'"
-    ).fetchone()
-    return "PostgreSQL {}, TimescaleDB {}".format(*(row or ("?", "?")))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,24 @@
 """A fresh database to measure on."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+
 from service.database.embedded import EmbeddedDatabase
 from service.database.migrations import migrate
 from tests.support.databases import new_database
+
+ROOT = Path(__file__).parents[1]
+GENERATE_EVENTS = ROOT / "scripts" / "generate_events.py"
+VERSIONS = """
+select current_setting('server_version'), extversion from pg_extension where extname = 'timescaledb'
+"""
 
 
 @contextmanager
@@ -23,3 +33,20 @@ def fresh_database() -> Iterator[tuple[str, str]]:
     with new_database(given) as url:
         migrate(url)
         yield url, "the server of DATABASE_URL"
+
+
+def load_sample_events(url: str, events: int, *options: str) -> None:
+    """Load sample data and refresh the aggregates. Raises subprocess.CalledProcessError."""
+    subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, GENERATE_EVENTS, "--events", str(events), *options],
+        env=os.environ | {"DATABASE_URL": url},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def versions(url: str) -> str:
+    """Return what the server is."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(VERSIONS).fetchone()
+    return "PostgreSQL {}, TimescaleDB {}".format(*(row or ("?", "?")))

@@ -1,0 +1,18 @@
+"""What Locust loads: who loads the service, and what is checked.
+
+`locust --config loadtest/scenarios/mixed.conf`, or `loadtest/run mixed`, which also starts the
+service and leaves a report: docs/load-testing.md.
+"""
+
+from locust import events
+
+from loadtest import checks
+from loadtest.options import add_options
+from loadtest.traffic import prepare
+from loadtest.users import Blunderer, Reader, Sender, Visitor
+
+__all__ = ["Blunderer", "Reader", "Sender", "Visitor"]
+
+events.init_command_line_parser.add_listener(add_options)
+events.init.add_listener(checks.start)
+events.test_start.add_listener(prepare)

@@ -1,0 +1,1 @@
+"""The load test: what it sends, what it checks, and that its checks can fail."""
