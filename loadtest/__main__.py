@@ -13,7 +13,7 @@ import typer
 
 from loadtest.databases import fresh_database, load_sample_events, versions
 from loadtest.processes import ROOT, Ended, RunError, Service, run_locust
-from loadtest.report import Run, write_report
+from loadtest.report.folder import Run, write_report
 from service.database.embedded import EmbeddedDatabaseError
 from service.database.migrations import DatabaseError
 from service.server import exit_on_signals

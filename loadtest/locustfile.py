@@ -6,13 +6,13 @@ service and leaves a report: docs/load-testing.md.
 
 from locust import events
 
-from loadtest import checks
+from loadtest.checks import hooks
 from loadtest.options import add_options
-from loadtest.traffic import prepare
-from loadtest.users import Blunderer, Reader, Sender, Visitor
+from loadtest.users.traffic import prepare
+from loadtest.users.users import Blunderer, Reader, Sender, Visitor
 
 __all__ = ["Blunderer", "Reader", "Sender", "Visitor"]
 
 events.init_command_line_parser.add_listener(add_options)
-events.init.add_listener(checks.start)
+events.init.add_listener(hooks.start)
 events.test_start.add_listener(prepare)

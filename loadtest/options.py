@@ -4,7 +4,7 @@ from typing import Any
 
 from locust.argument_parser import LocustArgumentParser
 
-from loadtest.limits import PERCENTILES, parse_limits
+from loadtest.checks.limits import PERCENTILES, parse_limits
 
 
 def add_options(parser: LocustArgumentParser, **_: Any) -> None:

@@ -52,8 +52,3 @@ def test_each_scenario_and_option_is_there() -> None:
     options = (ROOT / "loadtest" / "options.py").read_text()
     for option in re.findall(r'"(--[a-z-]+)"', options):
         assert f"`{option}`" in TEXT or option == "--outcome-file", option
-
-
-def test_each_linked_file_exists() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT):
-        assert (ROOT / "docs" / target).exists(), target

@@ -7,11 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.conservation import compare
-from loadtest.limits import EVERY_ENDPOINT, Endpoint, exceeded_ratios, exceeded_times, parse_limits
-from loadtest.samples import Sample
-from loadtest.saturation import NEAR_THE_MOST, Stage, saturation, stages
-from loadtest.tally import Tally
+from loadtest.checks.conservation import compare
+from loadtest.checks.limits import (
+    EVERY_ENDPOINT,
+    Endpoint,
+    exceeded_ratios,
+    exceeded_times,
+    parse_limits,
+)
+from loadtest.checks.tally import Tally
+from loadtest.report.samples import Sample
+from loadtest.report.saturation import NEAR_THE_MOST, Stage, saturation, stages
 
 names = st.text(st.characters(categories=["L", "N"]) | st.just("/"), min_size=1, max_size=12)
 milliseconds = st.floats(0.001, 1e6)

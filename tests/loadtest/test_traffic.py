@@ -6,9 +6,9 @@ from random import Random
 
 import httpx
 
-from loadtest.malformed import MALFORMED, what_is_wrong
-from loadtest.ranges import KINDS, draw_query
-from loadtest.traffic import Traffic
+from loadtest.users.malformed import MALFORMED, what_is_wrong
+from loadtest.users.ranges import KINDS, draw_query
+from loadtest.users.traffic import Traffic
 from service.analytics.parameters import CountQuery, RangeQuery, parse_query
 from service.events import EVENT_TYPES, parse_event
 

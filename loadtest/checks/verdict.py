@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loadtest.conservation import Conservation, compare
-from loadtest.limits import (
+from loadtest.checks.conservation import Conservation, compare
+from loadtest.checks.limits import (
     PERCENTILES,
     Endpoint,
     exceeded_ratios,
     exceeded_times,
     parse_limits,
 )
-from loadtest.tally import Counts, Tally
+from loadtest.checks.tally import Counts, Tally
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from loadtest import page, plots
-from loadtest.samples import Sample
-from loadtest.saturation import saturation, stages
+from loadtest.report import page, plots
+from loadtest.report.samples import Sample
+from loadtest.report.saturation import saturation, stages
 from service import __version__
 
 PACKAGES = ("locust", "geventhttpclient", "uvicorn", "starlette", "psycopg")

@@ -13,9 +13,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from loadtest.limits import PERCENTILES
-from loadtest.samples import Sample
-from loadtest.saturation import Stage, saturation
+from loadtest.checks.limits import PERCENTILES
+from loadtest.report.samples import Sample
+from loadtest.report.saturation import Stage, saturation
 
 GREY = "#808080"
 BLUE, TEAL, ORANGE, RED = "#3b82f6", "#14a38b", "#e08a1e", "#dc4a4a"

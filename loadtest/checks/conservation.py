@@ -6,7 +6,7 @@ Nobody else may send events to the service meanwhile.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from loadtest.tally import Counts, Tally
+from loadtest.checks.tally import Counts, Tally
 
 
 @dataclass(frozen=True)

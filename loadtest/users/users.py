@@ -14,11 +14,11 @@ from locust import FastHttpUser, tag, task
 from locust.contrib.fasthttp import ResponseContextManager
 from locust.exception import StopUser
 
-from loadtest import malformed
-from loadtest.malformed import MALFORMED
-from loadtest.ranges import draw_query
-from loadtest.tally import TALLY
-from loadtest.traffic import SentEvent, bodies, site_traffic
+from loadtest.checks.tally import TALLY
+from loadtest.users import malformed
+from loadtest.users.malformed import MALFORMED
+from loadtest.users.ranges import draw_query
+from loadtest.users.traffic import SentEvent, bodies, site_traffic
 from service.events import EVENT_TYPES
 
 AFTER_A_FAILURE_SECONDS = 0.2

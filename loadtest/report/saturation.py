@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from loadtest.samples import Sample
+from loadtest.report.samples import Sample
 
 SETTLING_SECONDS = 2.0
 LEAST_SECONDS = 3.0

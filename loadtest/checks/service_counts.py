@@ -7,7 +7,7 @@ from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from loadtest.tally import Counts
+from loadtest.checks.tally import Counts
 
 PATH = "/analytics/event-counts-by-type"
 ANSWER_SECONDS = 10.0

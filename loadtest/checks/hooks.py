@@ -18,11 +18,11 @@ from typing import Any
 from locust.env import Environment
 from locust.runners import STATE_INIT, STATE_STOPPED, MasterRunner, Runner, WorkerRunner
 
-from loadtest import selection
-from loadtest.recorder import Recorder, endpoints
-from loadtest.service_counts import CountsError, read_counts
-from loadtest.tally import TALLY, Counts, Tally
-from loadtest.verdict import Verdict, judge
+from loadtest.checks.service_counts import CountsError, read_counts
+from loadtest.checks.tally import TALLY, Counts, Tally
+from loadtest.checks.verdict import Verdict, judge
+from loadtest.report.recorder import Recorder, endpoints
+from loadtest.users import selection
 
 log = logging.getLogger("tallymark")
 

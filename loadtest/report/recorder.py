@@ -8,8 +8,8 @@ from locust.env import Environment
 from locust.runners import Runner
 from locust.stats import StatsEntry, calculate_response_time_percentile
 
-from loadtest.limits import PERCENTILES, Endpoint
-from loadtest.samples import Sample
+from loadtest.checks.limits import PERCENTILES, Endpoint
+from loadtest.report.samples import Sample
 
 INTERVAL_SECONDS = 1.0
 

@@ -1,0 +1,1 @@
+"""Who loads the service, and with what."""
