@@ -3,7 +3,7 @@
 from locust import LoadTestShape
 
 from loadtest.shapes import run_of
-from loadtest.shapes.users_over_time import doubled
+from loadtest.users_over_time import doubled
 
 SPAWN_RATE = 100.0
 

@@ -6,7 +6,7 @@ from locust import LoadTestShape, events
 from locust.argument_parser import LocustArgumentParser
 
 from loadtest.shapes import run_of
-from loadtest.shapes.users_over_time import at_time_of_day
+from loadtest.users_over_time import at_time_of_day
 
 SPAWN_RATE = 10.0
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.shapes.users_over_time import at_time_of_day, doubled
+from loadtest.users_over_time import at_time_of_day, doubled
 from tests.loadtest.support import ROOT, Locust
 
 SCENARIOS = sorted(path.stem for path in (ROOT / "loadtest" / "scenarios").glob("*.conf"))
