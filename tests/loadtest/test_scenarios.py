@@ -29,7 +29,11 @@ def test_it_runs(host: str, tmp_path: Path, scenario: str) -> None:
     done = Locust(host, tmp_path, "--users", "200", "--speed", "60", scenario=scenario).finish()
     assert done.exit_code == 0, done.said
     found = {at["name"] for at in done.outcome["endpoints"] if "malformed" not in at["name"]}
-    assert found == LOADS[scenario]
+    # A run of seconds need not have asked for both counts.
+    assert found <= LOADS[scenario]
+    assert [bool(found & kind) for kind in (INGEST, COUNTS)] == [
+        bool(LOADS[scenario] & kind) for kind in (INGEST, COUNTS)
+    ]
 
 
 def test_a_ramp_doubles_up_to_its_users() -> None:
