@@ -1,5 +1,6 @@
 """The command line: `python -m loadtest`, or `loadtest/run`, which sees to its packages."""
 
+import shlex
 import subprocess
 import sys
 import time
@@ -12,11 +13,19 @@ from typing import Annotated
 import typer
 
 from loadtest.databases import fresh_database, load_sample_events, versions
-from loadtest.processes import ROOT, Ended, RunError, Service, run_locust
+from loadtest.processes import (
+    ROOT,
+    Ended,
+    OptionsError,
+    RunError,
+    Service,
+    check_options,
+    exit_on_signals,
+    run_locust,
+)
 from loadtest.report.folder import Run, write_report
 from service.database.embedded import EmbeddedDatabaseError
 from service.database.migrations import DatabaseError
-from service.server import exit_on_signals
 
 SCENARIOS = ROOT / "loadtest" / "scenarios"
 OUTPUT = ROOT / "build" / "loadtest"
@@ -60,14 +69,16 @@ def main(
         Path | None, typer.Option(help="The report's folder; else build/loadtest/…")
     ] = None,
 ) -> None:
-    """Run one scenario; the exit status is Locust's."""
+    """Run one scenario; the exit status is Locust's, or that of the signal that ended it."""
+    exit_on_signals()
     if host is not None and events:
         raise RunError("--events loads into a fresh database; with --host there is none.")
     config = _config(scenario)
+    check_options([*_scenario_options(config), *context.args])
     folder = output or OUTPUT / f"{scenario}-{datetime.now():%Y%m%d-%H%M%S}"  # noqa: DTZ005
     folder.mkdir(parents=True, exist_ok=True)
-    exit_on_signals()
     run = Run.begin(scenario, folder.absolute(), sample_events=events)
+    run.command = shlex.join(["loadtest/run", *sys.argv[1:]])
     if host is not None:
         run.host = host.rstrip("/")
         ended = _load(run, config, context.args)
@@ -77,7 +88,8 @@ def main(
         run.cpu_seconds["service"] = service.cpu_seconds
     if not run.outcome_file.exists():
         raise typer.Exit(ended.exit_code or 1)  # Locust has said why.
-    write_report(run)
+    if cut_short := write_report(run):
+        typer.echo(f"The run was {cut_short}.")
     typer.echo(f"Report: {_shown(folder / 'index.html')}")
     raise typer.Exit(ended.exit_code)
 
@@ -110,9 +122,13 @@ def _last_days() -> tuple[str, ...]:
     return "--start", str(first), "--end", str(last)
 
 
+def _scenario_options(config: Path) -> tuple[str, str]:
+    return "--config", str(config.relative_to(ROOT))
+
+
 def _load(run: Run, config: Path, options: list[str]) -> Ended:
     run.arguments = [
-        *("--config", str(config.relative_to(ROOT)), "--headless", "--only-summary"),
+        *(*_scenario_options(config), "--headless", "--only-summary"),
         *("--host", run.host, "--html", str(run.folder / "locust.html")),
         *("--csv", str(run.folder / "locust"), "--csv-full-history"),
         *("--outcome-file", str(run.outcome_file)),
@@ -133,6 +149,9 @@ def _shown(path: Path) -> Path:
 if __name__ == "__main__":
     try:
         app(prog_name="loadtest/run")
+    except OptionsError as error:
+        sys.stderr.write(f"tallymark: {error}\n")
+        sys.exit(2)
     except (RunError, DatabaseError, EmbeddedDatabaseError) as error:
         sys.exit(f"tallymark: {error}")
     except subprocess.CalledProcessError:

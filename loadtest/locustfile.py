@@ -15,4 +15,4 @@ __all__ = ["Blunderer", "Reader", "Sender", "Visitor"]
 
 events.init_command_line_parser.add_listener(add_options)
 events.init.add_listener(hooks.start)
-events.test_start.add_listener(prepare)
+events.init.add_listener(prepare)

@@ -37,6 +37,12 @@ def add_options(parser: LocustArgumentParser, **_: Any) -> None:
         help="The mean pause of a reader between two counts; 0 is none.",
     )
     parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        include_in_web_ui=False,
+        help="Only check the options, and start nothing.",
+    )
+    parser.add_argument(
         "--outcome-file",
         metavar="PATH",
         include_in_web_ui=False,

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from urllib.error import URLError
@@ -26,11 +26,22 @@ class RunError(Exception):
     """The run can't be done; the text is one plain line that says what to do."""
 
 
+class OptionsError(Exception):
+    """Locust takes no such options; the text is one plain line."""
+
+
+def exit_on_signals() -> None:
+    """Let SIGINT and SIGTERM end this process by SystemExit, with 130 and 143."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a process ended, and what it took."""
 
     exit_code: int
+    """130 after Ctrl-C, 143 after SIGTERM."""
     cpu_seconds: float
     """With its children that it waited for."""
 
@@ -80,6 +91,22 @@ class Service:
             return False
 
 
+def check_options(arguments: Sequence[str]) -> None:
+    """Let Locust read its options, and start nothing. Raises OptionsError."""
+    alone = ("--dry-run", "--headless", "--processes", "0", "--skip-log-setup")
+    done = subprocess.run(  # noqa: S603 - Locust, as the operator asks
+        [sys.executable, "-m", "locust", *arguments, *alone],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip().removeprefix("__main__.py: error: ")
+        raise OptionsError("; ".join(said.splitlines()))
+
+
 def run_locust(arguments: Sequence[str]) -> Ended:
     """Run Locust to its end. SIGINT and SIGTERM let its users finish; a second one kills it."""
     process = subprocess.Popen(  # noqa: S603 - Locust, as the operator asks
@@ -89,8 +116,9 @@ def run_locust(arguments: Sequence[str]) -> Ended:
         process_group=0,
     )
     try:
-        with _signals_end(process):
-            return wait(process)
+        with _signals_end(process) as received:
+            ended = wait(process)
+        return replace(ended, exit_code=128 + received[0]) if received else ended
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -107,20 +135,20 @@ def wait(process: subprocess.Popen[bytes]) -> Ended:
 
 
 @contextmanager
-def _signals_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    told = False
+def _signals_end(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Yield the signals received so far."""
+    received: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
-        nonlocal told
-        if told:
+        if received:
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.send_signal(signal.SIGINT)
-        told = True
+        received.append(number)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -18,6 +19,8 @@ from typing import Any
 from locust.env import Environment
 from locust.runners import STATE_INIT, STATE_STOPPED, MasterRunner, Runner, WorkerRunner
 
+from loadtest.checks.length import cut_short_after, is_cut_short
+from loadtest.checks.limits import EVERY_ENDPOINT, PERCENTILES, parse_limits
 from loadtest.checks.service_counts import CountsError, read_counts
 from loadtest.checks.tally import TALLY, Counts, Tally
 from loadtest.checks.verdict import Verdict, judge
@@ -37,23 +40,27 @@ def start(environment: Environment, runner: Runner, **_: Any) -> None:
     """Choose users by tags, and take this process's part in the check."""
     options = environment.parsed_options or Namespace()
     selection.drop_users_without_tasks(environment, vars(options))
+    _refuse_limits_of_nothing(environment, vars(options))
+    if options.dry_run:
+        sys.exit(0)
     if isinstance(runner, WorkerRunner):
         Worker(environment, runner)
     else:
         check = Judge(environment, runner)
         if options.headless:
             check.require_service()
-            _end_gracefully_at_ctrl_c(runner)
+            check.end_gracefully_at_ctrl_c()
 
 
-def _end_gracefully_at_ctrl_c(runner: Runner) -> None:
-    """Let users finish; Python's own exception would hit one in the midst of its request."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        runner.greenlet.spawn(runner.quit)
-
-    signal.signal(signal.SIGINT, end)
+def _refuse_limits_of_nothing(environment: Environment, options: Mapping[str, Any]) -> None:
+    """End Locust with a plain line where a limit is of no endpoint of this run."""
+    known = selection.endpoints(environment, options)
+    for percentile in PERCENTILES:
+        unknown = parse_limits(options[f"max_p{percentile}_ms"]).keys() - {EVERY_ENDPOINT} - known
+        for name in sorted(unknown):
+            requested = ", ".join(sorted(known))
+            log.error("--max-p%d-ms: %s is not requested here, but %s", percentile, name, requested)
+            sys.exit(2)
 
 
 class Worker:
@@ -91,6 +98,8 @@ class Judge:
         self._before: Counts | None = None
         self._reports: dict[str, dict[str, Any]] = {}
         self._running = False
+        self._interrupted = False
+        self._begun = self._stopping = 0.0
         environment.events.test_start.add_listener(self._begin)
         environment.events.worker_report.add_listener(self._note_report)
         environment.events.test_stopping.add_listener(self._note_stopping)
@@ -104,6 +113,20 @@ class Judge:
         except CountsError as error:
             sys.exit(f"tallymark: {error}")
 
+    def end_gracefully_at_ctrl_c(self) -> None:
+        """Let users finish; Python's own exception would hit one in the midst of its request."""
+
+        def end(number: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._interrupt(number)
+            self._runner.greenlet.spawn(self._runner.quit)
+
+        signal.signal(signal.SIGINT, end)
+
+    def _interrupt(self, number: int) -> None:
+        self._interrupted = True
+        self._environment.process_exit_code = 128 + number
+
     @property
     def _host(self) -> str:
         given = self._environment.host or self._environment.user_classes[0].host
@@ -115,6 +138,8 @@ class Judge:
         nothing = {"tally": Tally().as_message(), "last": False}
         self._reports = dict.fromkeys(_alive(self._runner), nothing)
         self._running = True
+        # Where Locust's own clock begins; reading the counts may take a while.
+        self._begun = time.monotonic()
         try:
             self._before = read_counts(self._host)
         except CountsError as error:
@@ -129,6 +154,7 @@ class Judge:
     def _note_stopping(self, **_: Any) -> None:
         if self._running:
             self._recorder.note_stopping()
+            self._stopping = time.monotonic()
 
     def _end(self, **_: Any) -> None:
         if not self._running:
@@ -137,10 +163,16 @@ class Judge:
         problems = self._drain_workers()
         self._recorder.stop()
         verdict = self._judge(problems)
-        self._environment.process_exit_code = 0 if verdict.passed else 1
+        if not self._interrupted:
+            self._environment.process_exit_code = 0 if verdict.passed else 1
         for line in verdict.lines():
             log.log(logging.INFO if verdict.passed else logging.ERROR, "%s", line)
-        self._write(verdict)
+        planned = self._planned_seconds
+        took = self._stopping - self._begun
+        cut_short = is_cut_short(took, planned, interrupted=self._interrupted)
+        if cut_short:
+            log.warning("%s", cut_short_after(self._recorder.seconds, planned))
+        self._write(verdict, cut_short=cut_short)
 
     def _drain_workers(self) -> list[str]:
         """Let workers' users finish, and wait for the last reports; return what went wrong."""
@@ -178,14 +210,23 @@ class Judge:
         )
 
     def _quit(self, **_: Any) -> None:
-        """Stop a run that is cut off, by Ctrl-C, before Locust settles the exit code."""
+        """Stop a run that is cut off, by SIGTERM, before Locust settles the exit code."""
+        if self._running and not self._interrupted:
+            self._interrupt(signal.SIGTERM)
         if self._runner.state not in (STATE_INIT, STATE_STOPPED):
             self._runner.stop()
 
-    def _write(self, verdict: Verdict) -> None:
+    @property
+    def _planned_seconds(self) -> int | None:
+        """In the web UI a run has whatever length people give it there."""
+        planned: int | None = self._options["run_time"] if self._options["headless"] else None
+        return planned
+
+    def _write(self, verdict: Verdict, *, cut_short: bool) -> None:
         path: str | None = self._options.get("outcome_file")
         if path:
-            outcome = asdict(verdict) | self._recorder.as_json()
+            length = {"cut_short": cut_short, "planned_seconds": self._planned_seconds}
+            outcome = asdict(verdict) | length | self._recorder.as_json()
             Path(path).write_text(json.dumps(outcome))
 
 

@@ -29,6 +29,8 @@ class Run:
     load_average_before: float
     database: str = "that of a service which was running already"
     host: str = ""
+    command: str = ""
+    """What the operator typed."""
     arguments: list[str] = field(default_factory=list)
     """Locust's."""
     exit_code: int = 0
@@ -47,8 +49,11 @@ class Run:
         return self.folder / "outcome.json"
 
 
-def write_report(run: Run) -> None:
-    """Write result.json, the plots and index.html, from what Locust left."""
+def write_report(run: Run) -> str | None:
+    """Write result.json, the plots and index.html, from what Locust left.
+
+    Returns how short the run was cut; None where it was as long as planned.
+    """
     outcome = json.loads(run.outcome_file.read_text())
     samples = [_sample(sample) for sample in outcome.pop("samples")]
     result = _configuration(run) | _totals(outcome, samples) | outcome
@@ -62,14 +67,15 @@ def write_report(run: Run) -> None:
             shown.append(plots.over_users(found, busiest["name"], run.folder / "load-by-users.svg"))
     (run.folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     (run.folder / "index.html").write_text(page.render(result, shown))
+    return page.cut_short(result)
 
 
 def _sample(sample: dict[str, Any]) -> Sample:
-    percentiles = {
-        endpoint: {int(percentile): milliseconds for percentile, milliseconds in latest.items()}
-        for endpoint, latest in sample["percentiles"].items()
+    times = {
+        endpoint: {int(milliseconds): requests for milliseconds, requests in latest.items()}
+        for endpoint, latest in sample["times"].items()
     }
-    return Sample(**sample | {"percentiles": percentiles})
+    return Sample(**sample | {"times": times})
 
 
 def _configuration(run: Run) -> dict[str, Any]:
@@ -80,7 +86,8 @@ def _configuration(run: Run) -> dict[str, Any]:
     return {
         "scenario": run.scenario,
         "started": run.started.isoformat(timespec="seconds"),
-        "command": shlex.join(["locust", *run.arguments]),
+        "command": run.command,
+        "locust_command": shlex.join(["locust", *run.arguments]),
         "host": run.host,
         "database": run.database,
         "sample_events": run.sample_events,
@@ -123,6 +130,7 @@ def _totals(outcome: dict[str, Any], samples: list[Sample]) -> dict[str, Any]:
     return {
         "totals": {
             "seconds": seconds,
+            "planned_seconds": outcome.pop("planned_seconds"),
             "users": max((sample.users for sample in samples), default=0),
             "requests": requests,
             "failures": sum(endpoint["failures"] for endpoint in endpoints),

@@ -6,6 +6,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from loadtest.checks.length import cut_short_after
+
+LOG = ', the <a href="service.log">service\'s log</a>'
 TEMPLATE = Template((Path(__file__).parent / "page.html").read_text())
 
 
@@ -14,9 +17,10 @@ def render(result: dict[str, Any], plots: Sequence[Path]) -> str:
     return TEMPLATE.substitute(
         title=escape(f"{result['scenario']} · {result['started'][:16].replace('T', ' ')}"),
         verdict_class="passed" if result["passed"] else "failed",
-        verdict="Passed" if result["passed"] else "Failed",
+        verdict=escape(_verdict(result)),
         problems="".join(f"<li>{escape(problem)}</li>" for problem in result["problems"]),
         summary=escape(_summary(result)),
+        length_class="cut" if result["cut_short"] else "",
         conservation=_table(("events", "accepted", "unknown", "count moved by"), _kept(result)),
         endpoints=_table(
             ("endpoint", "requests", "failures", "p50 ms", "p95 ms", "p99 ms", "max ms"),
@@ -24,7 +28,22 @@ def render(result: dict[str, Any], plots: Sequence[Path]) -> str:
         ),
         plots="".join(_figure(path) for path in plots),
         configuration=_table((), _configuration(result)),
+        log=LOG if "service" in result["cpu_seconds"] else "",
     )
+
+
+def cut_short(result: dict[str, Any]) -> str | None:
+    """Return how short the run was cut, in words; None where it was as long as planned."""
+    totals = result["totals"]
+    if not result["cut_short"]:
+        return None
+    return cut_short_after(totals["seconds"], totals["planned_seconds"])
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    verdict = "Passed" if result["passed"] else "Failed"
+    short = cut_short(result)
+    return f"{verdict}, and {short}" if short else verdict
 
 
 def _summary(result: dict[str, Any]) -> str:
@@ -64,12 +83,23 @@ def _endpoints(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _configuration(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    shown = ("command", "host", "database", "sample_events", "machine", "versions", "cpu_seconds")
-    for name in shown:
-        value = result[name]
-        if isinstance(value, dict):
-            value = ", ".join(f"{key.replace('_', ' ')} {part}" for key, part in value.items())
-        yield name.replace("_", " "), str(value)
+    for name in ("command", "host", "database"):
+        yield name, result[name]
+    yield "sample events", f"{result['sample_events']:,}"
+    machine = result["machine"]
+    yield (
+        "machine",
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
+    )
+    yield "system", machine["system"]
+    before, after = machine["load_average_before"], machine["load_average_after"]
+    yield "load average", f"{before} before, {after} after; of one minute"
+    yield "versions", _listed(result["versions"], "")
+    yield "processor time", _listed(result["cpu_seconds"], " s")
+
+
+def _listed(values: dict[str, Any], unit: str) -> str:
+    return ", ".join(f"{name} {value}{unit}" for name, value in values.items())
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -81,5 +111,5 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _figure(path: Path) -> str:
-    name = escape(path.name)
-    return f'<figure><img src="{name}" alt="{escape(path.stem.replace("-", " "))}"></figure>'
+    image = f'<img src="{escape(path.name)}" alt="{escape(path.stem.replace("-", " "))}">'
+    return f'<figure class="scroll" tabindex="0">{image}</figure>'

@@ -1,9 +1,8 @@
 """Plots as SVG: no background and grey text, so that they can be read on light and dark pages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import matplotlib as mpl
@@ -14,13 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from loadtest.checks.limits import PERCENTILES
-from loadtest.report.samples import Sample
+from loadtest.report.samples import Sample, bins, percentiles, together
 from loadtest.report.saturation import Stage, saturation
 
 GREY = "#808080"
 BLUE, TEAL, ORANGE, RED = "#3b82f6", "#14a38b", "#e08a1e", "#dc4a4a"
 COLOURS = dict(zip(PERCENTILES, (TEAL, ORANGE, RED), strict=True))
-MOST_POINTS = 240
+FEW = 100
+"""Of fewer requests at a point, p99 is the slowest, and p95 often the same."""
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -44,8 +44,8 @@ STYLE: Any = {
 
 def over_time(samples: Sequence[Sample], path: Path) -> Path:
     """Draw requests a second with the users, and each endpoint's percentiles, over time."""
-    bins = _bins(samples)
-    endpoints = _shown({name for sample in samples for name in sample.percentiles})
+    parts = bins(samples)
+    endpoints = _shown({name for sample in samples for name in sample.times})
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(
             1 + len(endpoints),
@@ -55,10 +55,10 @@ def over_time(samples: Sequence[Sample], path: Path) -> Path:
             figsize=(9, 2.6 + 1.7 * len(endpoints)),
             layout="constrained",
         )
-        _draw_rates(axes[0, 0], bins)
+        _draw_rates(axes[0, 0], parts)
         for axis, endpoint in zip(axes[1:, 0], endpoints, strict=True):
-            _draw_percentiles(axis, bins, endpoint)
-        axes[-1, 0].set_xlabel("seconds")
+            _draw_percentiles(axis, parts, endpoint)
+        axes[-1, 0].set_xlabel(f"seconds; percentiles are of all requests of {len(parts[0])} s")
         return _save(figure, path)
 
 
@@ -109,8 +109,8 @@ def _mark_saturation(axis: Axes, stages: Sequence[Stage]) -> None:
     )
 
 
-def _draw_rates(axis: Axes, bins: Sequence[Sequence[Sample]]) -> None:
-    ends = [group[-1] for group in bins]
+def _draw_rates(axis: Axes, parts: Sequence[Sequence[Sample]]) -> None:
+    ends = [part[-1] for part in parts]
     rates = [
         (
             (one.seconds + next_one.seconds) / 2,
@@ -142,30 +142,28 @@ def _draw_rates(axis: Axes, bins: Sequence[Sequence[Sample]]) -> None:
     axis.legend(handles=lines, labelcolor=GREY, ncols=3, loc="lower right", bbox_to_anchor=(1, 1.0))
 
 
-def _draw_percentiles(axis: Axes, bins: Sequence[Sequence[Sample]], endpoint: str) -> None:
-    for percentile, colour in COLOURS.items():
-        points = [
-            (group[-1].seconds, median(values))
-            for group in bins
-            if (values := list(_values(group, endpoint, percentile)))
-        ]
-        axis.plot(*zip(*points, strict=True), color=colour, label=f"p{percentile}")
-    axis.set_title(endpoint, loc="left", fontsize=10)
+def _draw_percentiles(axis: Axes, parts: Sequence[Sequence[Sample]], endpoint: str) -> None:
+    found = [(part[-1].seconds, together(part, endpoint)) for part in parts]
+    points = [(seconds, percentiles(times)) for seconds, times in found if times]
+    few = sum(times.total() for _, times in found) < FEW * len(points)
+    seconds = [at for at, _ in points]
+    # Where percentiles coincide, the smaller dot is on the larger one.
+    for size, (percentile, colour) in zip((3, 5, 7), COLOURS.items(), strict=True):
+        axis.plot(
+            seconds,
+            [at[percentile] for _, at in points],
+            color=colour,
+            label=f"p{percentile}",
+            zorder=3 - size / 10,
+            marker="o" if few else "",
+            markersize=size,
+            linestyle="none" if few else "-",
+        )
+    note = " (few requests)" if few else ""
+    axis.set_title(f"{endpoint}{note}", loc="left", fontsize=10)
     axis.set_ylabel("ms")
     axis.set_ylim(bottom=0)
     axis.legend(ncols=3, labelcolor=GREY, loc="lower right", bbox_to_anchor=(1, 1.0))
-
-
-def _values(group: Sequence[Sample], endpoint: str, percentile: int) -> Iterator[float]:
-    for sample in group:
-        if endpoint in sample.percentiles:
-            yield sample.percentiles[endpoint][percentile]
-
-
-def _bins(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
-    """Return the samples, two or more seconds together: a screen has only so many points."""
-    size = max(2, -(-len(samples) // MOST_POINTS))
-    return [samples[first : first + size] for first in range(0, len(samples), size)]
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -6,10 +6,10 @@ from typing import Any
 
 from locust.env import Environment
 from locust.runners import Runner
-from locust.stats import StatsEntry, calculate_response_time_percentile
+from locust.stats import StatsEntry
 
-from loadtest.checks.limits import PERCENTILES, Endpoint
-from loadtest.report.samples import Sample
+from loadtest.checks.limits import Endpoint
+from loadtest.report.samples import Sample, Times, percentiles
 
 INTERVAL_SECONDS = 1.0
 
@@ -22,7 +22,7 @@ class Recorder:
         self._runner = runner
         self._greenlet: Any = None
         self._started = 0.0
-        self._seen: dict[str, dict[int, int]] = {}
+        self._seen: dict[str, Times] = {}
         self.samples: list[Sample] = []
         self.seconds = 0.0
         """How long there was load: until users were told to stop."""
@@ -69,13 +69,12 @@ class Recorder:
             },
         )
 
-    def _latest(self, entry: StatsEntry) -> dict[int, float]:
+    def _latest(self, entry: StatsEntry) -> Times:
         name = endpoint_name(entry)
         before, now = self._seen.get(name, {}), dict(entry.response_times)
         self._seen[name] = now
         new = {ms: times - before.get(ms, 0) for ms, times in now.items()}
-        new = {ms: times for ms, times in new.items() if times > 0}
-        return _percentiles(new) if new else {}
+        return {ms: times for ms, times in new.items() if times > 0}
 
 
 def endpoint_name(entry: StatsEntry) -> str:
@@ -86,21 +85,11 @@ def endpoint_name(entry: StatsEntry) -> str:
 def endpoints(environment: Environment) -> list[Endpoint]:
     """Return the figures of all endpoints, of the whole run."""
     entries = sorted(environment.stats.entries.values(), key=endpoint_name)
-    return [
-        Endpoint(
-            endpoint_name(entry),
-            entry.num_requests,
-            entry.num_failures,
-            _percentiles(entry.response_times),
-            round(entry.max_response_time, 1),
-        )
-        for entry in entries
-    ]
+    return [_endpoint(entry) for entry in entries]
 
 
-def _percentiles(response_times: dict[int, int]) -> dict[int, float]:
-    total = sum(response_times.values())
-    return {
-        percentile: calculate_response_time_percentile(response_times, total, percentile / 100)
-        for percentile in PERCENTILES
-    }
+def _endpoint(entry: StatsEntry) -> Endpoint:
+    slowest = round(entry.max_response_time, 1)
+    # Locust rounds times, but not the longest: a percentile would be above it.
+    found = {name: min(ms, slowest) for name, ms in percentiles(entry.response_times).items()}
+    return Endpoint(endpoint_name(entry), entry.num_requests, entry.num_failures, found, slowest)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from loadtest.report.samples import Sample
+from loadtest.report.samples import Sample, percentiles
 
 SETTLING_SECONDS = 2.0
 LEAST_SECONDS = 3.0
@@ -56,7 +56,7 @@ def _throughput(samples: Sequence[Sample]) -> float:
 
 
 def _percentiles(samples: Sequence[Sample], endpoint: str) -> dict[int, float]:
-    seen = [at.percentiles[endpoint] for at in samples if endpoint in at.percentiles]
+    seen = [percentiles(at.times[endpoint]) for at in samples if endpoint in at.times]
     return {
         percentile: median(second[percentile] for second in seen)
         for percentile in (seen[0] if seen else ())

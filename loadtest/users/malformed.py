@@ -21,6 +21,11 @@ class MalformedRequest(NamedTuple):
         """The request's method."""
         return "GET" if self.body is None else "POST"
 
+    @property
+    def name(self) -> str:
+        """What statistics are under."""
+        return f"{self.path} (malformed)"
+
 
 def _event(field: str, **members: Any) -> MalformedRequest:
     event = {"user_id": "user-42", "event_type": "view", "payload": VIEW} | members

@@ -18,6 +18,7 @@ from loadtest.checks.tally import TALLY
 from loadtest.users import malformed
 from loadtest.users.malformed import MALFORMED
 from loadtest.users.ranges import draw_query
+from loadtest.users.selection import requests
 from loadtest.users.traffic import SentEvent, bodies, site_traffic
 from service.events import EVENT_TYPES
 
@@ -85,6 +86,7 @@ class Sender(ServiceUser):
         first = random.randrange(len(events))
         self._events = cycle(events[first:] + events[:first])
 
+    @requests("POST /events")
     @tag("ingest", "single")
     @task
     def send_event(self) -> None:
@@ -110,6 +112,7 @@ class Visitor(ServiceUser):
         speed: float = self.environment.parsed_options.speed
         return self._pause / speed
 
+    @requests("POST /events")
     @tag("ingest", "visits")
     @task
     def send_event(self) -> None:
@@ -131,6 +134,7 @@ class Reader(ServiceUser):
         """Return the seconds until the next look."""
         return self.think()
 
+    @requests("GET /analytics/event-counts")
     @tag("counts")
     @task(3)
     def event_counts(self) -> None:
@@ -138,6 +142,7 @@ class Reader(ServiceUser):
         response = self._get("/analytics/event-counts", by_type=False)
         self.settle(response, _unlike(response, _is_total))
 
+    @requests("GET /analytics/event-counts-by-type")
     @tag("counts")
     @task(2)
     def event_counts_by_type(self) -> None:
@@ -159,6 +164,7 @@ class Blunderer(ServiceUser):
         """Return the seconds until the next mistake."""
         return self.think()
 
+    @requests(*{f"{request.method} {request.name}" for request in MALFORMED})
     @tag("malformed")
     @task
     def send_malformed_request(self) -> None:
@@ -168,7 +174,7 @@ class Blunderer(ServiceUser):
             request.method,
             f"{request.path}?{request.query}" if request.query else request.path,
             data=request.body,  # type: ignore[arg-type]
-            name=f"{request.path} (malformed)",
+            name=request.name,
             catch_response=True,
         )
         wrong = malformed.what_is_wrong(request, response.status_code, response.content)

@@ -1,5 +1,6 @@
 """The check of a run passes on a service that keeps its promise, and fails on any that does not."""
 
+import signal
 from pathlib import Path
 
 import httpx
@@ -123,12 +124,51 @@ def test_counts_that_are_none_fail_the_run(database_url: str, tmp_path: Path) ->
 
 
 def test_slow_answers_fail_the_run(host: str, tmp_path: Path) -> None:
-    limits = "GET /analytics/event-counts=0.001,POST /nowhere=5"
+    limits = "GET /analytics/event-counts=0.001"
     done = load(host, tmp_path, "--tags", "counts", "--max-p95-ms", limits)
     assert done.exit_code == 1
     assert "FAILED: GET /analytics/event-counts: p95 was" in done.said
-    assert "FAILED: POST /nowhere: has a limit of p95, and was never requested" in done.said
-    assert len(done.outcome["problems"]) == 2
+    assert len(done.outcome["problems"]) == 1
+
+
+@pytest.mark.parametrize("name", ["POST", "POST /events"])
+def test_a_limit_of_what_the_run_does_not_request_is_refused(
+    host: str, tmp_path: Path, name: str
+) -> None:
+    done = load(host, tmp_path, "--tags", "counts", "--max-p95-ms", f"{name}=5")
+    assert done.exit_code == 2
+    assert f"--max-p95-ms: {name} is not requested here, but GET /analytics" in done.said
+    assert not done.outcome
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_a_signal_cuts_short_says_so(
+    host: str, tmp_path: Path, number: int, exit_code: int
+) -> None:
+    locust = Locust(host, tmp_path, *INGEST, "--run-time", "60s")
+    wait_until(lambda: bool(counts(host)))
+    locust.process.send_signal(number)
+    done = locust.finish()
+    assert done.exit_code == exit_code, done.said
+    assert "cut short after" in done.said
+    assert done.outcome["cut_short"]
+    assert done.outcome["planned_seconds"] == 60
+    assert done.accepted == done.moved == counts(host)
+
+
+def test_the_endpoints_that_users_request_are_those_they_say(host: str, tmp_path: Path) -> None:
+    names = [
+        *("POST /events", "POST /events (malformed)"),
+        *("GET /analytics/event-counts", "GET /analytics/event-counts-by-type"),
+        *("GET /analytics/event-counts (malformed)",),
+        *("GET /analytics/event-counts-by-type (malformed)",),
+    ]
+    limits = ",".join(f"{name}=60000" for name in names)
+    done = load(host, tmp_path, "--max-p95-ms", limits, "--run-time", "8s")
+    assert done.exit_code == 0, done.said
+    assert {at["name"] for at in done.outcome["endpoints"]} == set(names)
+    assert all(at["percentiles"]["99"] <= at["max_ms"] for at in done.outcome["endpoints"])
+    assert not done.outcome["cut_short"]
 
 
 def test_nobody_there_is_said_in_a_plain_line(tmp_path: Path) -> None:

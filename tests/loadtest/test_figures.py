@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.checks.conservation import compare
+from loadtest.checks.length import cut_short_after, is_cut_short
 from loadtest.checks.limits import (
     EVERY_ENDPOINT,
     Endpoint,
@@ -16,7 +17,7 @@ from loadtest.checks.limits import (
     parse_limits,
 )
 from loadtest.checks.tally import Tally
-from loadtest.report.samples import Sample
+from loadtest.report.samples import Sample, Times, bins, percentiles, together
 from loadtest.report.saturation import NEAR_THE_MOST, Stage, saturation, stages
 
 names = st.text(st.characters(categories=["L", "N"]) | st.just("/"), min_size=1, max_size=12)
@@ -147,7 +148,8 @@ def samples_of(*stages: tuple[int, float], seconds: int = 10) -> list[Sample]:
     for users, rate in stages:
         for _ in range(seconds):
             at = float(len(samples))
-            samples.append(Sample(at, users, round(requests), 0, {"POST /events": {50: rate}}))
+            times = {"POST /events": {round(rate): 1}}
+            samples.append(Sample(at, users, round(requests), 0, times))
             requests += rate
     return samples
 
@@ -165,3 +167,66 @@ def test_stages_are_told_apart_by_their_users_and_measured_without_their_start()
 
 def test_stages_that_were_too_short_are_left_out() -> None:
     assert stages(samples_of((1, 100), seconds=4), "POST /events") == []
+
+
+def of_seconds(seconds: list[dict[int, int]]) -> list[Sample]:
+    """Return samples with these times."""
+    return [Sample(float(at), 1, 0, 0, {"GET /": times}) for at, times in enumerate(seconds)]
+
+
+def drawn(samples: list[Sample]) -> list[dict[int, float]]:
+    """Return the percentiles of each point of the plot."""
+    return [percentiles(together(part, "GET /")) for part in bins(samples)]
+
+
+def test_one_slow_second_is_drawn() -> None:
+    usual: list[dict[int, int]] = [{5: 100}] * 600
+    points = drawn(of_seconds([*usual, {900: 100}, *usual]))
+    assert [at for at in points if at[99] > 5] == [{50: 5, 95: 900, 99: 900}]
+
+
+times_of_a_second = st.dictionaries(st.integers(1, 5000), st.integers(1, 300), max_size=5)
+
+
+@given(st.lists(times_of_a_second, min_size=1, max_size=30))
+def test_the_highest_point_is_not_below_the_percentile_of_the_run(
+    seconds: list[dict[int, int]],
+) -> None:
+    samples = of_seconds(seconds)
+    run = percentiles(together(samples, "GET /"))
+    for percentile, milliseconds in run.items():
+        assert max(at[percentile] for at in drawn(samples)) >= milliseconds
+
+
+@given(st.dictionaries(st.integers(1, 5000), st.integers(1, 300), min_size=1))
+def test_a_percentile_has_its_part_of_the_requests_below_or_at_it(times: Times) -> None:
+    total = sum(times.values())
+    for percentile, milliseconds in percentiles(times).items():
+        faster = sum(number for ms, number in times.items() if ms < milliseconds)
+        slower = sum(number for ms, number in times.items() if ms > milliseconds)
+        assert faster * 100 <= total * percentile
+        assert slower * 100 < total * (100 - percentile)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "planned", "interrupted", "cut_short"),
+    [
+        (2.0, 30, True, True),
+        (29.8, 30, True, True),
+        (30.1, 30, True, False),
+        (29.8, 30, False, False),
+        (20.0, 30, False, True),
+        (20.0, None, True, True),
+        (20.0, None, False, False),
+    ],
+)
+def test_a_run_is_cut_short_where_it_is_shorter_than_planned(
+    seconds: float, planned: int | None, interrupted: bool, cut_short: bool
+) -> None:
+    assert is_cut_short(seconds, planned, interrupted=interrupted) == cut_short
+
+
+def test_how_short_it_was_is_said() -> None:
+    assert cut_short_after(2.04, 30) == "cut short after 2 of 30 s"
+    assert cut_short_after(29.7, 3600) == "cut short after 29.7 of 3,600 s"
+    assert cut_short_after(5.0, None) == "cut short after 5 s"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,6 +40,9 @@ def test_smoke(tmp_path: Path) -> None:
     assert f"Report: {folder}/index.html" in done.stdout
     result = json.loads((folder / "result.json").read_text())
     assert result["passed"]
+    assert not result["cut_short"]
+    assert result["command"].startswith("loadtest/run smoke --run-time 10s --events 2000 ")
+    assert result["locust_command"].startswith("locust --config loadtest/scenarios/smoke.conf")
     lines = result["conservation"]["lines"]
     assert {line["event_type"] for line in lines} == {"view", "click", "location"}
     for line in lines:
@@ -55,7 +59,9 @@ def test_smoke(tmp_path: Path) -> None:
     assert result["sample_events"] == 2000
     page = (folder / "index.html").read_text()
     assert "Passed" in page
+    assert "cut short" not in page
     assert "load-over-time.svg" in page
+    assert 'href="service.log"' in page
 
 
 def test_ctrl_c_ends_the_run_with_its_report_and_all_that_was_started(tmp_path: Path) -> None:
@@ -72,10 +78,17 @@ def test_ctrl_c_ends_the_run_with_its_report_and_all_that_was_started(tmp_path: 
     # What a terminal does at Ctrl-C.
     os.killpg(process.pid, signal.SIGINT)
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, said
+    assert process.returncode == 130, said
     assert "PASSED" in said
+    cut, report = said.splitlines()[-2:]
+    assert re.fullmatch(r"The run was cut short after [\d.]+ of 60 s\.", cut)
+    assert report.startswith("Report: ")
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["passed"]
+    assert result["cut_short"]
+    assert result["exit_code"] == 130
+    assert 0 < result["totals"]["seconds"] < result["totals"]["planned_seconds"] == 60
+    assert "Passed, and cut short after" in (tmp_path / "index.html").read_text()
     assert all(line["unknown"] == 0 for line in result["conservation"]["lines"])
     assert {path.name for path in tmp_path.iterdir()} == FILES
     assert "Traceback" not in said
@@ -98,6 +111,26 @@ def test_mistakes_are_told_in_a_plain_line(arguments: list[str], words: list[str
     assert line.startswith("tallymark: ")
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--bogus"], "unrecognized arguments: --bogus"),
+        (["--run-time", "abc"], "argument -t/--run-time: Invalid time span format"),
+        (["--max-p95-ms", "POST=1"], "--max-p95-ms: POST is not requested here, but GET /"),
+    ],
+)
+def test_options_are_refused_before_anything_starts(
+    tmp_path: Path, options: list[str], said: str
+) -> None:
+    folder = tmp_path / "report"
+    done = command_line("smoke", *options, "--output", str(folder))
+    assert done.returncode == 2
+    assert not done.stdout
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith(f"tallymark: {said}")
+    assert not folder.exists()
 
 
 def test_a_service_that_is_not_there(tmp_path: Path) -> None:
