@@ -57,13 +57,23 @@ def ops(
     svg: Annotated[
         Path | None, typer.Option(help="Write them to this file as a picture, too.")
     ] = None,
+    database_url: Annotated[
+        str | None, typer.Option(help="The database; else that of DATABASE_URL.")
+    ] = None,
 ) -> None:
-    """Show the operational dashboards of the database of DATABASE_URL."""
-    from service.ops import show
+    """Show the operational dashboards of a database."""
+    from service.ops import OpsError, show
     from service.server import exit_on_signals
+    from service.watch import watch as watch_
 
     exit_on_signals()
-    show(load_settings().database_url, names or [], rows=rows, watch_seconds=watch, picture=svg)
+    url = load_settings(database_url=database_url).database_url
+    if watch is None:
+        show(url, names or [], rows=rows, picture=svg)
+    elif svg is None:
+        watch_(url, names or [], watch)
+    else:
+        raise OpsError("A picture is of one moment: give --svg or --watch.")
 
 
 @app.command()

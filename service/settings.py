@@ -100,5 +100,8 @@ def load_settings(**overrides: Any) -> Settings:
         reason = first["msg"].removeprefix("Value error, ")
         problem = "is not set" if first["type"] == "missing" else f"is wrong: {reason}"
         if name == "DATABASE_URL":
-            problem += "; it is a URL like postgresql://user:password@127.0.0.1:5432/name"
+            problem += (
+                "; it is a URL like postgresql://user:password@127.0.0.1:5432/name, and "
+                "`scripts/run` prints that of the database it runs"
+            )
         raise SettingsError(f"The setting {name} {problem}.") from None

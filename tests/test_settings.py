@@ -37,7 +37,8 @@ def test_a_missing_database_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("DATABASE_URL")
     with pytest.raises(
         SettingsError,
-        match=r"^The setting DATABASE_URL is not set; it is a URL like postgresql://.*name\.$",
+        match=r"^The setting DATABASE_URL is not set; it is a URL like postgresql://.*name, "
+        r"and `scripts/run` prints that of the database it runs\.$",
     ):
         load_settings()
 

@@ -9,6 +9,8 @@
 -- keeps         unique, where it keeps rows apart: it is needed though it may never be scanned
 -- status        unused when no statement used it since the statistics began, and it keeps nothing unique
 --
+-- Statistics since they were last reset; nothing where the server does not count.
+--
 -- Look: weekly
 
 create or replace view ops.index_use as
@@ -34,21 +36,25 @@ with part as materialized (
     from own
     left join part on relid = own.indrelid
     join whole on whole.indrelid = coalesce(parent, own.indrelid) and whole.definition = own.definition
+), server as (
+    -- The embedded server counts nothing, not even transactions.
+    select xact_commit > 0 as counts from pg_stat_database where datname = current_database()
 )
 select
     hypertable,
     name as index,
-    sum(idx_scan)::bigint as scans,
-    sum(idx_tup_read)::bigint as rows_read,
+    sum(idx_scan) filter (where counts)::bigint as scans,
+    sum(idx_tup_read) filter (where counts)::bigint as rows_read,
     max(last_idx_scan) as last_scan,
     sum(pg_relation_size(indexrelid))::bigint as total_bytes,
     case when indisunique then 'unique' end as keeps,
     case
-        -- The embedded server keeps no statistics: nothing is known to be unused there.
-        when sum(idx_scan) = 0 and not indisunique and sum(sum(idx_scan)) over () > 0 then 'unused'
+        when not counts then null
+        when sum(idx_scan) = 0 and not indisunique then 'unused'
         else 'ok'
     end as status
 from used
 join pg_stat_all_indexes using (indexrelid)
-group by hypertable, name, indisunique
+cross join server
+group by hypertable, name, indisunique, counts
 order by status desc, total_bytes desc, index;

@@ -90,6 +90,13 @@ def test_a_database_that_is_away_is_one_line() -> None:
     assert "can't be reached" in refused(nowhere())
 
 
+def test_the_database_is_that_of_the_option(
+    shared_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "freshness  " in printed(nowhere(), "freshness", "--database-url", shared_database_url)
+    assert "DATABASE_URL is wrong" in refused(nowhere(), "--database-url", "mysql://there")
+
+
 def test_watching_waits_for_a_database_that_is_away() -> None:
     with watching(nowhere(), "jobs") as lines:
         said = lines_until(lines, "trying again", times=2)
@@ -117,7 +124,7 @@ def test_watching_without_names_shows_what_changes_all_the_time(shared_database_
     with watching(shared_database_url) as lines:
         seen = "".join([*lines_until(lines, "Ctrl-C"), *lines_until(lines, "Ctrl-C")])
     looks = {dashboard.name: dashboard.header.look for dashboard in load_dashboards()}
-    shown = set(re.findall(r"^(\w+)  .*\?$", seen, re.MULTILINE))
+    shown = set(re.findall(r"^(\w+)  (?:.*\?$|Nothing: )", seen, re.MULTILINE))
     assert shown == {name for name, look in looks.items() if look == "all the time"}
 
 

@@ -85,8 +85,29 @@ def test_sizes_are_those_of_timescaledb(connection: Connection) -> None:
     query = "select hypertable_size('events') - pg_total_relation_size('events')"
     assert connection.execute(query).fetchone() == (row["total_bytes"],)
     assert row["table_bytes"] + row["index_bytes"] + row["toast_bytes"] == row["total_bytes"]
-    assert (row["chunks"], row["oldest"]) == (13, today() - timedelta(days=12))
+    assert (row["chunks"], row["first_chunk_starts"]) == (13, today() - timedelta(days=12))
     assert only_row(connection, "hypertables", hypertable="ingest_minutes")["chunks"] == 0
+
+
+def test_rows_are_estimated_once_they_were_looked_at(connection: Connection) -> None:
+    with connection.transaction():  # So that autovacuum can't have looked at them.
+        fill_days(connection, 2, 1)
+        assert only_row(connection, "hypertables", hypertable="events")["row_estimate"] is None
+    empty = only_row(connection, "hypertables", hypertable="ingest_minutes")
+    assert empty["row_estimate"] == 0
+    connection.execute("analyze events")
+    events = only_row(connection, "hypertables", hypertable="events")
+    assert events["row_estimate"] == 2 * 1440
+
+
+def test_what_the_server_does_not_count_is_not_zero(connection: Connection, native: bool) -> None:
+    if native:
+        pytest.skip("this server counts")
+    fill_days(connection, 2, 1)
+    for row in rows(connection, "index_use"):
+        assert (row["scans"], row["rows_read"], row["status"]) == (None, None, None)
+    for row in rows(connection, "cache_hits"):
+        assert (row["table_hits"], row["index_reads"], row["table_percent"]) == (None, None, None)
 
 
 def test_the_forecast_grows_by_what_a_day_adds(connection: Connection) -> None:
