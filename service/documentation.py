@@ -10,7 +10,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from service import __version__
-from service.analytics.parameters import CountQuery, RangeQuery
+from service.analytics.parameters import CountQuery, OverTimeQuery, RangeQuery
 from service.events import EVENT_TYPES, EventBody
 from service.problems import Problem, ProblemKind
 
@@ -73,6 +73,25 @@ BY_TYPE_SCHEMA = {
     "properties": {name: {"type": "integer", "minimum": 1} for name in EVENT_TYPES},
     "additionalProperties": False,
 }
+OVER_TIME_SCHEMA = {
+    "type": "object",
+    "description": "Columns: the nth number of a series is that of the nth bucket",
+    "required": ["interval", "tz", "buckets", "series"],
+    "properties": {
+        "interval": {"type": "string"},
+        "tz": {"type": "string"},
+        "buckets": {
+            "type": "array",
+            "description": "Where each begins, with the offset of tz",
+            "items": {"type": "string", "format": "date-time"},
+        },
+        "series": {
+            "type": "object",
+            "properties": {name: {"type": "array", "items": COUNT} for name in EVENT_TYPES},
+            "additionalProperties": False,
+        },
+    },
+}
 STATUS_SCHEMA = {
     "type": "object",
     "required": ["status"],
@@ -117,6 +136,16 @@ def openapi() -> dict[str, Any]:
                 INVALID_QUERY,
                 UNREACHABLE,
                 query=RangeQuery,
+            )
+        },
+        "/analytics/event-counts-over-time": {
+            "get": _get(
+                "countEventsOverTime",
+                "How many events of each type in each minute, hour, day, …",
+                OVER_TIME_SCHEMA,
+                INVALID_QUERY,
+                UNREACHABLE,
+                query=OverTimeQuery,
             )
         },
         "/health/live": {"get": _get("isLive", "Whether the service runs", STATUS_SCHEMA)},
@@ -185,16 +214,16 @@ def _get(
 
 
 def _parameters(query: type[BaseModel]) -> list[dict[str, Any]]:
-    properties = query.model_json_schema(ref_template=SCHEMAS)["properties"]
+    model = query.model_json_schema(ref_template=SCHEMAS)
     return [
         {
             "name": name,
             "in": "query",
-            "required": False,
+            "required": name in model.get("required", ()),
             "description": schema.pop("description"),
             "schema": _without_null(schema),
         }
-        for name, schema in properties.items()
+        for name, schema in model["properties"].items()
     ]
 
 

@@ -1,54 +1,79 @@
 """GET /analytics/*: each parses its query, asks one SQL function, answers JSON."""
 
-import psycopg
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from datetime import datetime, tzinfo
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.analytics.parameters import CountQuery, RangeQuery, parse_query
-from service.database.connections import load_query, within
-from service.database.failures import Failure, classify
-from service.problems import Problem, ProblemKind
+from service.analytics.parameters import (
+    FIRST_INSTANT,
+    CountQuery,
+    OverTimeQuery,
+    RangeQuery,
+    parse_query,
+)
+from service.analytics.questions import Pool, ask
+from service.database.connections import load_query
+from service.events import EVENT_TYPES
 
 EVENT_COUNTS = load_query("event_counts")
+EVENT_COUNTS_OVER_TIME = load_query("event_counts_over_time")
 
 
-def routes(pool: AsyncConnectionPool[AsyncConnection], *, deadline_seconds: float) -> list[Route]:
+def routes(pool: Pool, *, deadline_seconds: float) -> list[Route]:
     """Return the routes of analytics."""
+
+    async def counts_by_type(query: RangeQuery) -> dict[str, int]:
+        return dict(await ask(pool, EVENT_COUNTS, range_values(query), deadline_seconds))
 
     async def event_counts(request: Request) -> Response:
         query = parse_query(CountQuery, request.scope["query_string"])
-        counts = await counts_by_type(pool, query, deadline_seconds)
+        counts = await counts_by_type(query)
         wanted = counts.values() if query.event_type is None else [counts.get(query.event_type, 0)]
         return JSONResponse({"total_events": sum(wanted)})
 
     async def event_counts_by_type(request: Request) -> Response:
         query = parse_query(RangeQuery, request.scope["query_string"])
-        return JSONResponse(await counts_by_type(pool, query, deadline_seconds))
+        return JSONResponse(await counts_by_type(query))
+
+    async def event_counts_over_time(request: Request) -> Response:
+        query = parse_query(OverTimeQuery, request.scope["query_string"])
+        values = range_values(query) | {"bucket_width": query.interval, "tz": str(query.tz)}
+        rows = await ask(pool, EVENT_COUNTS_OVER_TIME, values, deadline_seconds)
+        return JSONResponse(over_time(query, rows))
 
     return [
         Route("/analytics/event-counts", event_counts),
         Route("/analytics/event-counts-by-type", event_counts_by_type),
+        Route("/analytics/event-counts-over-time", event_counts_over_time),
     ]
 
 
-async def counts_by_type(
-    pool: AsyncConnectionPool[AsyncConnection], query: RangeQuery, deadline_seconds: float
-) -> dict[str, int]:
-    """Return the exact counts of a range, types with none left out. Raises Problem."""
+def range_values(query: RangeQuery) -> dict[str, Any]:
+    """Return what a statement over a range takes. Raises Problem."""
     range_start, range_end = query.half_open()
-    values = {"range_start": range_start, "range_end": range_end, "site": query.site}
+    return {"range_start": range_start, "range_end": range_end, "site": query.site}
 
-    async def count() -> dict[str, int]:
-        async with pool.connection() as connection:
-            cursor = await connection.execute(EVENT_COUNTS, values)
-            return dict(await cursor.fetchall())
 
+def over_time(query: OverTimeQuery, rows: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """Return the columns of a chart: the buckets' starts, and a count for each by type."""
+    starts = rows[0][1] if rows else []
+    counts = {event_type: series for event_type, _, series in rows}
+    types = EVENT_TYPES if query.event_type is None else (query.event_type,)
+    return {
+        "interval": query.interval,
+        "tz": str(query.tz),
+        "buckets": [bucket_label(start, query.tz) for start in starts],
+        "series": {event_type: counts.get(event_type, []) for event_type in types},
+    }
+
+
+def bucket_label(seconds: int, zone: tzinfo) -> str:
+    """Return seconds since 1970 as RFC 3339 in a zone; before the year 1, its first instant."""
     try:
-        return await within(deadline_seconds, count())
-    except (psycopg.Error, PoolTimeout, TimeoutError) as error:
-        if classify(error) in (Failure.AWAY, Failure.RETRY):
-            raise Problem(ProblemKind.COUNTS_UNAVAILABLE, "Try again in a moment.") from error
-        raise
+        start = datetime.fromtimestamp(seconds, zone)
+    except (ValueError, OverflowError):
+        start = FIRST_INSTANT
+    return start.isoformat().replace("+00:00", "Z")

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -17,7 +17,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from service.events import DEFAULT_SITE, EVENT_TYPES, EventType
+from service.events import DEFAULT_SITE, EventType
 from service.problems import FieldError, Problem, ProblemKind, first_errors
 
 NOTHING = timedelta()
@@ -193,6 +193,15 @@ class CountQuery(RangeQuery):
     event_type: Annotated[EventType | None, Field(description="Only events of this type")] = None
 
 
+class OverTimeQuery(CountQuery):
+    """A range of time at a site in buckets of a calendar."""
+
+    interval: Annotated[
+        Literal["minute", "quarter_hour", "hour", "day", "week", "month"],
+        Field(description="The width of the buckets; weeks begin on Monday"),
+    ]
+
+
 Query = TypeVar("Query", bound=BaseModel)
 
 
@@ -232,6 +241,9 @@ def _field_error(found: Any) -> FieldError:
         case "extra_forbidden":
             return FieldError(field=field, message="Is not a parameter of this endpoint")
         case "literal_error":
-            return FieldError(field=field, message=f"Must be one of {', '.join(EVENT_TYPES)}")
+            choices = found["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+            return FieldError(field=field, message=f"Must be one of {choices}")
+        case "missing":
+            return FieldError(field=field, message="Must be given")
         case _:
             return FieldError(field=field, message=found["msg"].removeprefix("Value error, "))

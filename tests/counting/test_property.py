@@ -1,33 +1,21 @@
 """Any range over any events, whatever happened to them: a count equals the raw COUNT."""
 
-import os
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from datetime import timedelta
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import Connection
 
 from tests.counting.counts import (
     LEVELS,
     assert_exact,
-    refresh,
     repeatable_read,
     wrong_buckets,
 )
-from tests.counting.steps import DAY, SITES, Step, Window, coarse_steps, moments, steps, windows
+from tests.counting.steps import SITES, Step, Window, coarse_steps, moments, steps, windows
+from tests.counting.weeks import bounded, ends, fresh_weeks
 
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu")
-
-bounded = settings(
-    deadline=None,
-    max_examples=int(os.environ.get("COUNTING_EXAMPLES", "30")),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
-# Each example has weeks of its own, later than any before, in which nothing was refreshed yet; they
-# hold the days on which Europe's and Australia's clocks change.
-_years = count(2030)
 
 # An end as (days from the first one), nothing, or a text that is far away.
 far_starts = st.sampled_from(["-infinity", "4714-11-24 00:00+00 BC", "0044-03-15 12:00+00 BC"])
@@ -45,11 +33,11 @@ def test_counts_equal_the_raw_count_after_each_step(
     happenings: list[tuple[Step, Window | tuple[timedelta | str, timedelta | str]]],
     zone: str,
 ) -> None:
-    first_day = _fresh_weeks(connection)
+    first_day = fresh_weeks(connection)
     connection.execute("select set_config('timezone', %s, false)", [zone])
     for step, asked in happenings:
         step.take(connection, first_day)
-        start, end = _ends(asked, first_day)
+        start, end = ends(asked, first_day)
         for site in SITES:
             assert_exact(connection, start, end, site)
             with repeatable_read(connection):
@@ -61,7 +49,7 @@ def test_counts_equal_the_raw_count_after_each_step(
 def test_each_level_equals_the_events_wherever_it_is_not_stale(
     connection: Connection, happenings: list[Step]
 ) -> None:
-    first_day = _fresh_weeks(connection)
+    first_day = fresh_weeks(connection)
     for step in happenings:
         step.take(connection, first_day)
         for level in LEVELS:
@@ -73,27 +61,7 @@ def test_each_level_equals_the_events_wherever_it_is_not_stale(
 def test_counts_are_exact_whatever_the_order_of_the_refreshes(
     connection: Connection, happenings: list[Step]
 ) -> None:
-    first_day = _fresh_weeks(connection)
+    first_day = fresh_weeks(connection)
     for step in happenings:
         step.take(connection, first_day)
         assert_exact(connection)
-
-
-def _fresh_weeks(connection: Connection) -> datetime:
-    connection.execute("set timezone = 'UTC'")
-    connection.execute("truncate events")
-    for level in LEVELS:
-        connection.execute(f"delete from {level}".encode())
-    first_day = datetime(next(_years), 3, 20, tzinfo=UTC)
-    for level in LEVELS:
-        refresh(connection, level, None, first_day - 30 * DAY)
-    return first_day
-
-
-def _ends(
-    asked: Window | tuple[timedelta | str, timedelta | str], first_day: datetime
-) -> tuple[object, object]:
-    start, end = (asked.start, asked.end) if isinstance(asked, Window) else asked
-    return tuple(
-        first_day + bound if isinstance(bound, timedelta) else bound for bound in (start, end)
-    )  # type: ignore[return-value]
