@@ -11,14 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.analytics.parameters import CountQuery
+from service.analytics.parameters import OverTimeQuery
 from service.events import FIELD_NAMES
 from service.problems import Problem, ProblemKind
 
 log = structlog.get_logger()
 
 REQUEST_ID = "X-Request-ID"
-_NAMES = FIELD_NAMES | CountQuery.model_fields.keys() | {"body"}
+_NAMES = FIELD_NAMES | OverTimeQuery.model_fields.keys() | {"body"}
 _NO_UPGRADE = Problem(
     ProblemKind.MALFORMED_REQUEST,
     "There is no protocol to upgrade to: send the request without the header Upgrade.",
