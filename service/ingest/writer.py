@@ -16,6 +16,7 @@ import structlog
 
 from service.database.failures import Failure, classify, first_line
 from service.events import Event
+from service.ingest.lateness import by_time
 from service.ingest.minutes import Minutes
 from service.problems import Problem, ProblemKind
 
@@ -138,11 +139,12 @@ class Writer:
             self._in_flight = self._take(MAX_GROUP_EVENTS)
             if not self._queue:
                 self._arrived.clear()
-            try:
-                await self._flush(self._in_flight)
-            except Exception as error:
-                # Whatever it was: the next group must have its turn.
-                self._give_up(self._in_flight, Failure.DEFECT, error)
+            for group in by_time(self._in_flight, lambda waiting: waiting.event.timestamp):
+                try:
+                    await self._flush(group)
+                except Exception as error:
+                    # Whatever it was: the next group must have its turn.
+                    self._give_up(group, Failure.DEFECT, error)
             self._in_flight = []
 
     async def _has_arrived(self) -> bool:
@@ -197,7 +199,7 @@ class Writer:
     def _note_written(self, group: Sequence[Waiting], seconds: float) -> None:
         for waiting in group:
             waiting.resolve(None)
-        accepted = group[0].expires - self._deadline_seconds
+        accepted = min(waiting.expires for waiting in group) - self._deadline_seconds
         self._minutes.stored(len(group), time.monotonic() - accepted)
         self._note_back()
         log.info("flush", events=len(group), milliseconds=round(seconds * 1000, 2))
