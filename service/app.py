@@ -34,14 +34,14 @@ def create_app(settings: Settings) -> Starlette:
         deadline_seconds=settings.ingest_deadline_seconds,
     )
     pool = read_pool(
-        settings.database_url,
+        settings.reads_from,
         connections=settings.read_connections,
         deadline_seconds=settings.read_deadline_seconds,
     )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with pool, MinuteReports(minutes, pool), writer:
+        async with pool, MinuteReports(minutes, settings.database_url), writer:
             yield
 
     app = Starlette(

@@ -34,14 +34,19 @@ def _is_origin(text: str) -> bool:
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 
 
+DatabaseUrl = Annotated[str, Field(pattern="^postgres(ql)?://")]
+
+
 class Settings(BaseSettings):
     """Read from the environment, under these names in capitals."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
-    database_url: Annotated[
-        str, Field(pattern="^postgres(ql)?://", description="The TimescaleDB that holds the events")
-    ]
+    database_url: Annotated[DatabaseUrl, Field(description="The TimescaleDB that holds the events")]
+    database_read_url: Annotated[
+        DatabaseUrl | None,
+        Field(description="A replica that answers counts, if there is one"),
+    ] = None
     host: Annotated[str, Field(min_length=1, description="The address to listen on")] = "127.0.0.1"
     port: Annotated[
         int, Field(ge=0, le=65535, description="The TCP port to listen on; 0 takes a free one")
@@ -82,6 +87,11 @@ class Settings(BaseSettings):
         bool, Field(description="A line for each stored event's request, beside one for each flush")
     ] = False
 
+    @property
+    def reads_from(self) -> str:
+        """The database that is asked for counts."""
+        return self.database_read_url or self.database_url
+
 
 class SettingsError(Exception):
     """A setting is missing or wrong; the text is one plain line for the operator."""
@@ -99,7 +109,7 @@ def load_settings(**overrides: Any) -> Settings:
         name = str(first["loc"][0]).upper()
         reason = first["msg"].removeprefix("Value error, ")
         problem = "is not set" if first["type"] == "missing" else f"is wrong: {reason}"
-        if name == "DATABASE_URL":
+        if name.startswith("DATABASE_"):
             problem += (
                 "; it is a URL like postgresql://user:password@127.0.0.1:5432/name, and "
                 "`scripts/run` prints that of the database it runs"

@@ -74,6 +74,7 @@ def test_a_setting_is_read_from_the_environment(
     [
         ("DATABASE_URL", ""),
         ("DATABASE_URL", "mysql://h/d"),
+        ("DATABASE_READ_URL", "replica.example.com"),
         ("DATABASE_URL", "host=127.0.0.1 dbname=d"),
         ("HOST", ""),
         ("PORT", ""),

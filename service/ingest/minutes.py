@@ -14,10 +14,8 @@ from typing import Any, Self
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from service.database.connections import load_query, within
+from service.database.connections import connect, load_query, within
 from service.database.failures import first_line
 
 log = structlog.get_logger()
@@ -117,9 +115,9 @@ class Minutes:
 class MinuteReports:
     """Writes each minute once it is over, and the last one at the end, while it is entered."""
 
-    def __init__(self, minutes: Minutes, pool: AsyncConnectionPool[AsyncConnection]) -> None:
+    def __init__(self, minutes: Minutes, database_url: str) -> None:
         self._minutes = minutes
-        self._pool = pool
+        self._database_url = database_url
         self._instance = f"{socket.gethostname()}:{os.getpid()}"
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -149,11 +147,13 @@ class MinuteReports:
             return
         try:
             await within(WRITE_SECONDS, self._write(minutes))
-        except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
+        except (psycopg.Error, TimeoutError, OSError) as error:
             log.warning("minutes not reported", minutes=len(minutes), error=first_line(error))
             self._minutes.put_back(minutes)
 
     async def _write(self, minutes: list[Minute]) -> None:
         rows = [minute.row() | {"instance": self._instance} for minute in minutes]
-        async with self._pool.connection() as connection, connection.transaction():
+        # Once a minute a connection is cheaper to make than to keep.
+        connecting = connect(self._database_url, statement_timeout_seconds=WRITE_SECONDS)
+        async with await connecting as connection, connection.transaction():
             await connection.cursor().executemany(INSERT, rows)

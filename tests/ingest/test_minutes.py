@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
-from service.database.connections import read_pool
 from service.ingest.minutes import KEPT_MINUTES, RESOLUTION, Minute, MinuteReports, Minutes
 from tests.support.services import running_service
 
@@ -42,13 +41,8 @@ def rows(url: str) -> list[dict[str, Any]]:
 
 
 def report(url: str, minutes: Minutes, *, unfinished: bool = False) -> None:
-    """Report once, over a pool of its own."""
-
-    async def scenario() -> None:
-        async with read_pool(url, connections=1, deadline_seconds=1) as pool:
-            await MinuteReports(minutes, pool).report(unfinished=unfinished)
-
-    asyncio.run(scenario())
+    """Report once."""
+    asyncio.run(MinuteReports(minutes, url).report(unfinished=unfinished))
 
 
 @given(groups=GROUPS, share=st.sampled_from([0.5, 0.95, 0.99]))
