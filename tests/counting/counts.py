@@ -109,7 +109,10 @@ def _wrong_buckets(
 
 def refresh(connection: Connection, level: str, start: Bound = None, end: Bound = None) -> None:
     """Refresh a window of a level; again while another refresh is in the way."""
-    call = "call refresh_continuous_aggregate(%s, %s::timestamptz, %s::timestamptz)"
+    call = (
+        "call refresh_continuous_aggregate(%s, %s::timestamptz, %s::timestamptz, "
+        """options => '{"buckets_per_batch": 43200}')"""
+    )
     while True:
         try:
             connection.execute(call, [level, start, end])
