@@ -16,6 +16,12 @@ from tests.support.databases import new_database
 
 ROOT = Path(__file__).parents[1]
 GENERATE_EVENTS = ROOT / "scripts" / "generate_events.py"
+SETTINGS = """
+select name, current_setting(name) from pg_settings
+where name in ('shared_buffers', 'work_mem', 'max_wal_size', 'jit', 'synchronous_commit', 'fsync',
+               'max_parallel_workers_per_gather')
+order by name
+"""
 VERSIONS = """
 select current_setting('server_version'), extversion from pg_extension where extname = 'timescaledb'
 """
@@ -50,3 +56,9 @@ def versions(url: str) -> str:
     with psycopg.connect(url) as connection:
         row = connection.execute(VERSIONS).fetchone()
     return "PostgreSQL {}, TimescaleDB {}".format(*(row or ("?", "?")))
+
+
+def settings(url: str) -> dict[str, str]:
+    """Return those settings of the server that matter to times."""
+    with psycopg.connect(url) as connection:
+        return dict(connection.execute(SETTINGS).fetchall())

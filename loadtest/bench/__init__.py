@@ -1,0 +1,1 @@
+"""Benchmarks: how long counts take at which size, and which way of writing is the faster one."""

@@ -1,0 +1,18 @@
+"""The command line: `python -m loadtest.bench`, or `scripts/bench`, which sees to its packages."""
+
+import typer
+
+from loadtest.bench import counts, writes
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Measure on a fresh database: of DATABASE_URL's server, else an embedded one.",
+)
+app.command("counts")(counts.main)
+app.command("writes")(writes.main)
+
+if __name__ == "__main__":
+    app(prog_name="scripts/bench")
