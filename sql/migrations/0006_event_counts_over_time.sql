@@ -13,6 +13,18 @@ begin
 end
 $$;
 
+-- A minute is taken in as soon as it is over and its last events are committed: until then its rows
+-- are counted. What commits later only makes it stale again.
+select alter_job(job_id, config => config || jsonb_build_object('end_offset', end_offset))
+from timescaledb_information.jobs
+join (
+    values
+        ('event_counts_minute', '5 seconds'),
+        ('event_counts_quarter_hour', '1 minute'),
+        ('event_counts_daily', '15 minutes')
+) as policy (view_name, end_offset) on hypertable_name = view_name
+where proc_name = 'policy_refresh_continuous_aggregate' and hypertable_schema = 'public';
+
 -- TimescaleDB's record of what each aggregate has not taken in. The body is text, so that no view
 -- depends on TimescaleDB's catalog: ALTER EXTENSION timescaledb UPDATE may replace its tables.
 create function logged_changes()
