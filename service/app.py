@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import cast
 
 from starlette.applications import Starlette
@@ -13,12 +14,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
-from service import analytics, demo, documentation, health, ingest
+from service import analytics, demo, documentation, health, ingest, reading
 from service.database.connections import read_pool
 from service.ingest.minutes import MinuteReports, Minutes
 from service.ingest.store import Store
 from service.ingest.writer import Writer
 from service.problems import Problem
+from service.reading.exports import Exports
 from service.requests import REQUEST_ID, Failures, Requests, answer_http_exception, answer_problem
 from service.settings import Settings
 
@@ -38,6 +40,11 @@ def create_app(settings: Settings) -> Starlette:
         connections=settings.read_connections,
         deadline_seconds=settings.read_deadline_seconds,
     )
+    exports = Exports(
+        settings.database_url,
+        connections=settings.export_connections,
+        deadline_seconds=settings.export_deadline_seconds,
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -49,6 +56,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/", lead_to_documentation),
             *ingest.routes(writer),
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
+            *reading.routes(pool, exports, deadline_seconds=settings.read_deadline_seconds),
             *health.routes(writer),
             *documentation.routes(),
             *demo.routes(),
@@ -60,12 +68,26 @@ def create_app(settings: Settings) -> Starlette:
         ],
         exception_handlers={
             Problem: cast("ExceptionHandler", answer_problem),
-            HTTPException: cast("ExceptionHandler", answer_http_exception),
+            HTTPException: cast("ExceptionHandler", answer_with_all_methods),
         },
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     return app
+
+
+async def answer_with_all_methods(request: Request, error: HTTPException) -> Response:
+    """Exception handler: a path may have several routes, and Allow names the methods of all."""
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        methods = {
+            method
+            for route in request.app.routes
+            if isinstance(route, Route) and route.path_regex.match(request.scope["path"])
+            for method in route.methods or ()
+        }
+        if methods:
+            error.headers = {"Allow": ", ".join(sorted(methods))}
+    return await answer_http_exception(request, error)
 
 
 async def lead_to_documentation(_: Request) -> Response:
