@@ -13,12 +13,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
-from service import analytics, demo, documentation, health, ingest
+from service import analytics, demo, documentation, health, ingest, reading
 from service.database.connections import read_pool
 from service.ingest.minutes import MinuteReports, Minutes
 from service.ingest.store import Store
 from service.ingest.writer import Writer
 from service.problems import Problem
+from service.reading.exports import Exports
 from service.requests import REQUEST_ID, Failures, Requests, answer_http_exception, answer_problem
 from service.settings import Settings
 
@@ -38,6 +39,11 @@ def create_app(settings: Settings) -> Starlette:
         connections=settings.read_connections,
         deadline_seconds=settings.read_deadline_seconds,
     )
+    exports = Exports(
+        settings.reads_from,
+        connections=settings.export_connections,
+        deadline_seconds=settings.export_deadline_seconds,
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -49,6 +55,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/", lead_to_documentation),
             *ingest.routes(writer),
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
+            *reading.routes(pool, exports, deadline_seconds=settings.read_deadline_seconds),
             *health.routes(writer),
             *documentation.routes(),
             *demo.routes(),

@@ -13,6 +13,7 @@ from service import __version__
 from service.analytics.parameters import CountQuery, OverTimeQuery, RangeQuery
 from service.events import EVENT_TYPES, EventBody
 from service.problems import Problem, ProblemKind
+from service.reading.parameters import ExportQuery, PageQuery, SiteQuery
 
 SCHEMAS = "#/components/schemas/{model}"
 
@@ -58,6 +59,33 @@ ACCEPTED_SCHEMA = {
             "type": "string",
             "format": "date-time",
             "description": "The millisecond that the event_id holds, UTC",
+        },
+    },
+}
+STORED_EVENT_SCHEMA = {
+    "type": "object",
+    "required": ["event_id", "timestamp", "site", "user_id", "event_type", "payload"],
+    "properties": {
+        "event_id": {"type": "string", "format": "uuid"},
+        "timestamp": {
+            "type": "string",
+            "format": "date-time",
+            "description": "UTC, to the millisecond, or the microsecond where one was stored",
+        },
+        "site": {"type": "integer"},
+        "user_id": {"type": "string"},
+        "event_type": {"enum": list(EVENT_TYPES)},
+        "payload": {"description": "As it was posted; keys may be in another order"},
+    },
+}
+PAGE_SCHEMA = {
+    "type": "object",
+    "required": ["events", "next"],
+    "properties": {
+        "events": {"type": "array", "items": {"$ref": SCHEMAS.format(model="StoredEvent")}},
+        "next": {
+            "type": ["string", "null"],
+            "description": "The `cursor` of the next page; null where this is the last",
         },
     },
 }
@@ -111,13 +139,26 @@ RETRY_AFTER = {"description": "Seconds", "schema": {"type": "integer"}}
 
 DEFECT, UNREACHABLE = ProblemKind.DEFECT, ProblemKind.COUNTS_UNAVAILABLE
 INVALID_QUERY = ProblemKind.INVALID_QUERY
+NOT_READ = ProblemKind.EVENTS_UNAVAILABLE
 
 
 def openapi() -> dict[str, Any]:
     """Return the API's description, OpenAPI 3.1."""
     event = EventBody.json_schema(ref_template=SCHEMAS)
     paths = {
-        "/events": {"post": _post_event()},
+        "/events": {
+            "post": _post_event(),
+            "get": _get(
+                "listEvents",
+                "Events, newest first, by pages",
+                PAGE_SCHEMA,
+                INVALID_QUERY,
+                NOT_READ,
+                query=PageQuery,
+            ),
+        },
+        "/events/export": {"get": _export_events()},
+        "/events/{event_id}": {"get": _get_event()},
         "/analytics/event-counts": {
             "get": _get(
                 "countEvents",
@@ -170,7 +211,12 @@ def openapi() -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": {**event.pop("$defs"), "Event": event, "Problem": PROBLEM_SCHEMA}
+            "schemas": {
+                **event.pop("$defs"),
+                "Event": event,
+                "StoredEvent": STORED_EVENT_SCHEMA,
+                "Problem": PROBLEM_SCHEMA,
+            }
         },
     }
 
@@ -196,6 +242,45 @@ def _post_event() -> dict[str, Any]:
             ),
         },
     }
+
+
+def _get_event() -> dict[str, Any]:
+    operation = _get(
+        "getEvent",
+        "One event",
+        _schema("StoredEvent"),
+        INVALID_QUERY,
+        ProblemKind.NOT_FOUND,
+        NOT_READ,
+        query=SiteQuery,
+    )
+    event_id = {
+        "name": "event_id",
+        "in": "path",
+        "required": True,
+        "description": "A UUIDv7: the event is looked for in the millisecond that it holds",
+        "schema": {"type": "string", "format": "uuid"},
+    }
+    return operation | {"parameters": [event_id, *operation["parameters"]]}
+
+
+def _export_events() -> dict[str, Any]:
+    operation = _get(
+        "exportEvents",
+        "Events, oldest first, as a file",
+        _schema("StoredEvent"),
+        INVALID_QUERY,
+        ProblemKind.EXPORTS_BUSY,
+        query=ExportQuery,
+    )
+    operation["responses"]["200"] = {
+        "description": "One event a line. A transfer that is cut short is not the whole file",
+        "content": {
+            "application/x-ndjson": {"schema": _schema("StoredEvent")},
+            "text/csv": {"schema": {"type": "string"}},
+        },
+    }
+    return operation
 
 
 def _get(

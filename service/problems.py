@@ -46,6 +46,8 @@ class ProblemKind(Enum):
     QUEUE_FULL = ("queue-full", 503, "Too many events are waiting to be stored", 1)
     NOT_STORED = ("not-stored", 503, "The database did not store the event in time", 2)
     COUNTS_UNAVAILABLE = ("counts-unavailable", 503, "The database did not answer in time", 2)
+    EVENTS_UNAVAILABLE = ("events-unavailable", 503, "The database did not answer in time", 2)
+    EXPORTS_BUSY = ("exports-busy", 503, "As many exports as may be are under way", 10)
     NOT_READY = ("not-ready", 503, "The service can't keep events now", 2)
 
     def __init__(self, slug: str, status: int, title: str, retry_after: int | None) -> None:

@@ -9,6 +9,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.analytics.parameters import OverTimeQuery
@@ -18,7 +19,16 @@ from service.problems import Problem, ProblemKind
 log = structlog.get_logger()
 
 REQUEST_ID = "X-Request-ID"
-_NAMES = FIELD_NAMES | OverTimeQuery.model_fields.keys() | {"body"}
+_NAMES = (
+    FIELD_NAMES
+    | OverTimeQuery.model_fields.keys()
+    | {
+        "body",
+        "cursor",
+        "format",
+        "limit",
+    }
+)
 _NO_UPGRADE = Problem(
     ProblemKind.MALFORMED_REQUEST,
     "There is no protocol to upgrade to: send the request without the header Upgrade.",
@@ -130,7 +140,18 @@ async def answer_http_exception(request: Request, error: HTTPException) -> Respo
     """Exception handler: answer what the router raises (404, 405) as problem+json."""
     kind = ProblemKind.of_status(error.status_code)
     path = request.url.path
-    return await answer_problem(
-        request,
-        Problem(kind, f"{request.method} {path} is not served.", headers=error.headers or {}),
-    )
+    headers = dict(error.headers or {})
+    if kind is ProblemKind.METHOD_NOT_ALLOWED and (methods := _methods(request)):
+        headers["Allow"] = ", ".join(sorted(methods))
+    problem = Problem(kind, f"{request.method} {path} is not served.", headers=headers)
+    return await answer_problem(request, problem)
+
+
+def _methods(request: Request) -> set[str]:
+    # A path may have several routes, of which the router names the first.
+    return {
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.path_regex.match(request.scope["path"])
+        for method in route.methods or ()
+    }

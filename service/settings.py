@@ -67,11 +67,17 @@ class Settings(BaseSettings):
         Seconds, Field(description="An event that is not stored by then is answered 503")
     ] = 5.0
     read_connections: Annotated[
-        int, Field(ge=1, le=100, description="Database connections that count; ingest has its own")
+        int, Field(ge=1, le=100, description="Database connections for counts and pages")
     ] = 4
     read_deadline_seconds: Annotated[
-        Seconds, Field(description="A count that takes longer is answered 503")
+        Seconds, Field(description="A count or page that takes longer is answered 503")
     ] = 5.0
+    export_connections: Annotated[
+        int, Field(ge=1, le=100, description="Exports that may run at once; more are answered 503")
+    ] = 2
+    export_deadline_seconds: Annotated[
+        Seconds, Field(description="An export that takes longer is cut short")
+    ] = 600.0
     shutdown_seconds: Annotated[
         Seconds, Field(description="How long a stop waits for requests in flight")
     ] = 8.0

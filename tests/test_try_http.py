@@ -22,10 +22,16 @@ ROUTES = [
 ]
 
 
+# What an earlier request's answer holds, as the REST Client of VS Code writes it.
+REFERENCE = re.compile(r"\{\{(\w+)\.response\.body\.\$\.(\w+)\}\}")
+
+
 class Example(NamedTuple):
     """One request of the file, and what it must be answered."""
 
     title: str
+    name: str | None
+    """By which later requests refer to its answer."""
     method: str
     path: str
     headers: dict[str, str]
@@ -40,10 +46,11 @@ class Example(NamedTuple):
         path = self.path.split("?")[0]
         return next((route.path for route in ROUTES if route.path_regex.match(path)), path)
 
-    def send(self, client: httpx.Client) -> httpx.Response:
-        """Send it as a client does that reads such files."""
+    def send(self, client: httpx.Client, answers: dict[str, Any]) -> httpx.Response:
+        """Send it as a client does that reads such files, and knows the earlier answers."""
+        path = REFERENCE.sub(lambda found: answers[found[1]][found[2]], self.path)
         # Built from parts, httpx would escape the query anew; the file's is sent as it stands.
-        url = httpx.URL(str(client.base_url).rstrip("/") + self.path)
+        url = httpx.URL(str(client.base_url).rstrip("/") + path)
         return client.request(self.method, url, headers=self.headers, content=self.body)
 
 
@@ -64,6 +71,9 @@ def _example(block: str) -> Example:
     method, url = line.split(" ")
     return Example(
         title,
+        next(
+            (note.removeprefix("# @name ") for note in notes if note.startswith("# @name ")), None
+        ),
         method,
         url.removeprefix("{{host}}"),
         dict(header.split(": ", 1) for header in headers),
@@ -85,12 +95,12 @@ EXAMPLES = read_examples(FILE.read_text())
 def test_the_file_is_read_as_its_clients_read_it() -> None:
     text = (
         "@host = http://127.0.0.1:8000\n\n### ==== A part ====\n\n### One\n# expect: 202\n"
-        '# expect-body: {"a": 1}\nPOST {{host}}/x?y=+1\nA: b: c\n\n{\n# "k": 1\n}\n\n'
+        '# @name one\n# expect-body: {"a": 1}\nPOST {{host}}/x?y=+1\nA: b: c\n\n{\n# "k": 1\n}\n\n'
         "### Two\n# expect: 404\nGET {{host}}/\n"
     )
     assert read_examples(text) == [
-        Example("One", "POST", "/x?y=+1", {"A": "b: c"}, '{\n# "k": 1\n}', 202, {"a": 1}),
-        Example("Two", "GET", "/", {}, "", 404, None),
+        Example("One", "one", "POST", "/x?y=+1", {"A": "b: c"}, '{\n# "k": 1\n}', 202, {"a": 1}),
+        Example("Two", None, "GET", "/", {}, "", 404, None),
     ]
 
 
@@ -101,8 +111,11 @@ def test_every_request_says_what_to_expect() -> None:
 
 def test_every_request_is_answered_as_the_file_says(client: httpx.Client) -> None:
     wrong = []
+    answers: dict[str, Any] = {}
     for example in EXAMPLES:
-        answer = example.send(client)
+        answer = example.send(client, answers)
+        if example.name is not None:
+            answers[example.name] = answer.json()
         if answer.status_code != example.status:
             wrong.append(f"{example.title}: {answer.status_code}, not {example.status}")
         elif example.answer is not None and answer.json() != example.answer:

@@ -131,7 +131,8 @@ def _zone(value: Any) -> Any:
     return ZoneInfo(value)
 
 
-def _digits(value: Any) -> Any:
+def whole_number(value: Any) -> Any:
+    """Return the text of a whole number as it is. Raises ValueError for any other text."""
     if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}", value):
         raise ValueError("Must be a whole number")
     return value
@@ -143,6 +144,11 @@ MOMENT_SCHEMA = {
     "examples": ["2025-05-28", "2025-05-28T09:30:00+02:00"],
 }
 OptionalMoment = Annotated[Moment | None, BeforeValidator(_moment), WithJsonSchema(MOMENT_SCHEMA)]
+
+
+Site = Annotated[
+    int, Field(ge=1, le=32767, description="The events' site"), BeforeValidator(whole_number)
+]
 
 
 class RangeQuery(BaseModel):
@@ -166,9 +172,7 @@ class RangeQuery(BaseModel):
             default_factory=lambda: UTC,
         ),
     ]
-    site: Annotated[
-        int, Field(ge=1, le=32767, description="The site to count for"), BeforeValidator(_digits)
-    ] = DEFAULT_SITE
+    site: Site = DEFAULT_SITE
 
     def half_open(self) -> tuple[datetime | None, datetime | None]:
         """Return the first instant in the range and the first behind it; None is an open end.

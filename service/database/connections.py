@@ -28,10 +28,15 @@ def load_query(name: str) -> bytes:
     return (QUERIES / f"{name}.sql").read_bytes()
 
 
-async def connect(database_url: str, *, statement_timeout_seconds: float) -> AsyncConnection:
-    """Return a connection in autocommit mode. Raises psycopg.OperationalError."""
+async def connect(
+    database_url: str, *, statement_timeout_seconds: float, **server_settings: str
+) -> AsyncConnection:
+    """Return a connection in autocommit mode, with further settings of PostgreSQL's for it.
+
+    Raises psycopg.OperationalError.
+    """
     return await AsyncConnection.connect(
-        database_url, **_with_statement_timeout(statement_timeout_seconds)
+        database_url, **_with_statement_timeout(statement_timeout_seconds, **server_settings)
     )
 
 
@@ -82,6 +87,7 @@ def read_pool(
     )
 
 
-def _with_statement_timeout(seconds: float) -> dict[str, Any]:
-    options = f"{CONNECTION['options']} -c statement_timeout={round(seconds * 1000)}"
-    return CONNECTION | {"options": options}
+def _with_statement_timeout(seconds: float, **server_settings: str) -> dict[str, Any]:
+    settings = {"statement_timeout": round(seconds * 1000), **server_settings}
+    options = [CONNECTION["options"], *(f"-c {name}={value}" for name, value in settings.items())]
+    return CONNECTION | {"options": " ".join(options)}

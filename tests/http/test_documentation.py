@@ -18,6 +18,7 @@ from service.app import create_app
 from service.documentation import openapi
 from service.events import InvalidEventError, parse_event
 from service.problems import Problem
+from service.reading.parameters import PageQuery
 from service.settings import Settings
 from tests.http.support import event
 
@@ -92,13 +93,18 @@ def test_503_is_described_with_its_retry_after() -> None:
 def test_the_query_parameters_are_those_of_the_models() -> None:
     by_path = {
         path: {parameter["name"] for parameter in operation.get("parameters", [])}
-        for path, _, operation in operations()
+        for path, method, operation in operations()
+        if method == "get"
     }
     both = {"start_date", "end_date", "tz", "site"}
     assert by_path["/analytics/event-counts"] == both | {"event_type"}
     assert by_path["/analytics/event-counts-by-type"] == both
     assert by_path["/analytics/event-counts-over-time"] == both | {"event_type", "interval"}
-    assert by_path["/health/live"] == by_path["/events"] == set()
+    assert by_path["/health/live"] == set()
+    assert by_path["/events"] == both | {"event_type", "user_id", "limit", "cursor"}
+    assert by_path["/events/export"] == both | {"event_type", "user_id", "format"}
+    assert by_path["/events/{event_id}"] == {"event_id", "site"}
+    assert "parameters" not in DESCRIPTION["paths"]["/events"]["post"]
 
 
 def schemas_in(node: Any) -> Iterator[dict[str, Any]]:
@@ -150,7 +156,7 @@ def test_the_examples_of_parameters_are_accepted() -> None:
         for parameter in operation.get("parameters", []):
             for example in parameter["schema"].get("examples", []):
                 query = str(httpx.QueryParams({parameter["name"]: example})).encode()
-                parse_query(CountQuery, query).half_open()
+                parse_query(PageQuery, query).half_open()
 
 
 # The schemas and the service agree
@@ -250,6 +256,7 @@ def test_a_moment_that_the_service_reads_is_valid_by_the_schema(moment: Any, zon
     [
         ("post", "/events", event(), 202),
         ("post", "/events", {}, 400),
+        ("get", "/events", None, 200),
         ("get", "/analytics/event-counts", None, 200),
         ("get", "/analytics/event-counts-by-type", None, 200),
         ("get", "/analytics/event-counts-over-time?interval=day", None, 200),
@@ -265,7 +272,35 @@ def test_answers_are_as_described(
     answer_schema(path.split("?")[0], method, status).validate(answer.json())
 
 
-@pytest.mark.parametrize("path", ["/analytics/event-counts", "/analytics/event-counts-by-type"])
+def test_one_event_is_as_described(service: httpx.Client) -> None:
+    event_id = service.post("/events", json=event()).json()["event_id"]
+    for name, status in ((event_id, 200), (f"{event_id[:-4]}0000", 404), ("1", 400)):
+        answer = service.get(f"/events/{name}")
+        assert answer.status_code == status
+        answer_schema("/events/{event_id}", "get", status).validate(answer.json())
+
+
+def test_a_line_of_an_export_is_as_described(service: httpx.Client) -> None:
+    service.post("/events", json=event("exported"))
+    answer = DESCRIPTION["paths"]["/events/export"]["get"]["responses"]["200"]
+    schema = answer["content"]["application/x-ndjson"]["schema"]
+    lines = service.get("/events/export?user_id=exported").text.splitlines()
+    assert lines
+    for line in lines:
+        Draft202012Validator(schema | {"components": DESCRIPTION["components"]}).validate(
+            json.loads(line)
+        )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/analytics/event-counts",
+        "/analytics/event-counts-by-type",
+        "/events",
+        "/events/export",
+    ],
+)
 def test_a_refused_query_is_as_described(service: httpx.Client, path: str) -> None:
     answer_schema(path, "get", 400).validate(service.get(f"{path}?x=1").json())
 

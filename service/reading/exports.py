@@ -1,0 +1,65 @@
+"""Exports: a range of events as one stream, made by the database."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, Literal
+
+from service.database.connections import connect, load_query
+from service.problems import Problem, ProblemKind
+from service.reading.parameters import ExportQuery
+
+STATEMENTS = {name: load_query(f"export_{name}") for name in ("ndjson", "csv")}
+
+BLOCK_BYTES = 64 * 1024
+"""Rows are handed on in blocks of about so much."""
+
+
+class Exports:
+    """So many at once, each over a connection of its own, and all apart from those that count."""
+
+    def __init__(self, database_url: str, *, connections: int, deadline_seconds: float) -> None:
+        self._database_url = database_url
+        self._free = asyncio.Semaphore(connections)
+        self.deadline_seconds = deadline_seconds
+
+    async def blocks(self, query: ExportQuery) -> AsyncGenerator[bytes]:
+        """Yield an export, as of one snapshot; closing the generator ends the statement.
+
+        Raises Problem where too many are under way, and what psycopg raises.
+        """
+        if self._free.locked():
+            raise Problem(ProblemKind.EXPORTS_BUSY, "Try again when one of them has ended.")
+        start, end = query.half_open()
+        values = query.filters() | {"range_start": start, "range_end": end}
+        async with (
+            self._free,
+            await connect(
+                self._database_url,
+                statement_timeout_seconds=self.deadline_seconds,
+                **_planner_settings(query),
+            ) as connection,
+            connection.cursor().copy(STATEMENTS[query.format], values) as copy,
+        ):
+            rows: list[Any] = []
+            size = 0
+            async for row in copy:
+                rows.append(row)
+                size += len(row)
+                if size >= BLOCK_BYTES:
+                    yield b"".join(rows)
+                    rows, size = [], 0
+            if rows:
+                yield b"".join(rows)
+
+
+def _planner_settings(query: ExportQuery) -> dict[str, Literal["on", "off", "0"]]:
+    """Return settings that keep an export's memory flat, and leave processors to the counts.
+
+    Without sorting, chunks are read one after the other in the order of their key, or of their
+    columns. One user's events are few: an index finds them, and they may be sorted.
+    """
+    return {
+        "enable_sort": "off" if query.user_id is None else "on",
+        "max_parallel_workers_per_gather": "0",
+        "jit": "off",
+    }
