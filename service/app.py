@@ -39,9 +39,11 @@ def create_app(settings: Settings) -> Starlette:
         deadline_seconds=settings.read_deadline_seconds,
     )
 
+    freshness = health.Freshness(pool)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with pool, MinuteReports(minutes, pool), writer:
+        async with pool, MinuteReports(minutes, pool), freshness.asked_regularly(), writer:
             yield
 
     app = Starlette(
@@ -49,7 +51,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/", lead_to_documentation),
             *ingest.routes(writer),
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
-            *health.routes(writer),
+            *health.routes(writer, freshness),
             *documentation.routes(),
             *demo.routes(),
         ],

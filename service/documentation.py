@@ -73,10 +73,24 @@ BY_TYPE_SCHEMA = {
     "properties": {name: {"type": "integer", "minimum": 1} for name in EVENT_TYPES},
     "additionalProperties": False,
 }
-STATUS_SCHEMA = {
+LIVE_SCHEMA = {
     "type": "object",
     "required": ["status"],
-    "properties": {"status": {"enum": ["live", "ready"]}},
+    "properties": {"status": {"enum": ["live"]}},
+}
+READY_SCHEMA = {
+    "type": "object",
+    "required": ["status", "behind_seconds"],
+    "properties": {
+        "status": {"enum": ["ready"]},
+        "behind_seconds": {
+            "type": ["object", "null"],
+            "description": "By aggregate, how long ago what it has taken in ends: null before its "
+            "first refresh, and for all while the database does not say. Counts are exact anyway",
+            "additionalProperties": {"type": ["number", "null"]},
+            "examples": [{"event_counts_minute": 75.2, "event_counts_quarter_hour": 1090.2}],
+        },
+    },
 }
 
 EXAMPLES: dict[str, Any] = {
@@ -119,12 +133,12 @@ def openapi() -> dict[str, Any]:
                 query=RangeQuery,
             )
         },
-        "/health/live": {"get": _get("isLive", "Whether the service runs", STATUS_SCHEMA)},
+        "/health/live": {"get": _get("isLive", "Whether the service runs", LIVE_SCHEMA)},
         "/health/ready": {
             "get": _get(
                 "isReady",
                 "Whether events can be kept now",
-                STATUS_SCHEMA,
+                READY_SCHEMA,
                 ProblemKind.NOT_READY,
             )
         },

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
     [
         ("counts", ["--events", "3000", "--counts", "3"], "raw COUNT"),
         ("writes", ["--rounds", "1"], "COPY / INSERT"),
+        ("refreshes", ["--events", "3000", "--seconds", "17"], "beside a refresh"),
     ],
 )
 def test_it_runs(name: str, options: list[str], says: str) -> None:

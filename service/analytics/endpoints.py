@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service.analytics.kept import not_kept
 from service.analytics.parameters import CountQuery, RangeQuery, parse_query
 from service.database.connections import load_query, within
 from service.database.failures import Failure, classify
@@ -49,6 +50,8 @@ async def counts_by_type(
     try:
         return await within(deadline_seconds, count())
     except (psycopg.Error, PoolTimeout, TimeoutError) as error:
+        if (problem := not_kept(error, query)) is not None:
+            raise problem from None
         if classify(error) in (Failure.AWAY, Failure.RETRY):
             raise Problem(ProblemKind.COUNTS_UNAVAILABLE, "Try again in a moment.") from error
         raise
