@@ -28,6 +28,7 @@ from rich.text import Text
 
 from service.database.failures import first_line
 from service.database.migrations import DatabaseError, connect_or_explain, load_migrations
+from service.database.retention import refresh_counts
 from service.events import Event
 from service.ingest.encoding import COPY_EVENTS, encode_copy_stream
 from service.sample_data import generate
@@ -37,17 +38,6 @@ from service.sample_data import generate
 BULK_CONNECTION: dict[str, Any] = {"tcp_user_timeout": 0}
 
 LINE_SECONDS = 5.0
-REFRESH_DEADLINE_SECONDS = 120.0
-REFRESH_RETRY_SECONDS = 0.5
-
-# Each is made of the one before it.
-AGGREGATES = ("event_counts_minute", "event_counts_quarter_hour", "event_counts_daily")
-REFRESH = """
-call refresh_continuous_aggregate(
-    %(aggregate)s, %(start)s::timestamptz, %(until)s::timestamptz,
-    options => '{"buckets_per_batch": 43200}'
-)
-"""
 
 # Each with what it shows.
 VERIFICATION = (
@@ -167,9 +157,11 @@ def main(
     try:
         with connect(database_url or os.environ.get("DATABASE_URL")) as connection:
             require_schema(connection)
+            require_kept(connection, window)
             with progress(events) as advance:
                 load.run(connection, reported(batches, advance))
-            refresh(connection, window)
+            # No ANALYZE beside it: it takes 6 s per million events, and no count gets faster by it.
+            refresh_counts(connection, window["start"], window["until"])
             verify(connection, window)
     except KeyboardInterrupt:
         fail(f"Stopped. {load.outcome}", status=130)
@@ -201,6 +193,16 @@ def require_schema(connection: Connection) -> None:
     if not {(migration.version,) for migration in load_migrations()} <= set(applied):
         raise DatabaseError(
             "The database has not the current schema: run `python -m service migrate` first."
+        )
+
+
+def require_kept(connection: Connection, window: Window) -> None:
+    """Raise DatabaseError where retention lets events go: they would never be counted."""
+    query = "select retained_from() where retained_from() > %(start)s::timestamptz"
+    if row := connection.execute(query, window).fetchone():
+        raise DatabaseError(
+            f"Events before {row[0]:%Y-%m-%d} are not kept in this database (RETENTION_DAYS): "
+            "choose a later --start."
         )
 
 
@@ -270,24 +272,6 @@ def reported(
     for batch in batches:
         yield batch
         advance(len(batch))
-
-
-def refresh(connection: Connection, window: Window) -> None:
-    """Bring the aggregates up to date, the finest first. Raises psycopg.Error.
-
-    No ANALYZE beside it: it takes 6 seconds per million events, and no count gets faster by it.
-    """
-    deadline = time.monotonic() + REFRESH_DEADLINE_SECONDS
-    for aggregate in AGGREGATES:
-        while True:
-            try:
-                connection.execute(REFRESH, window | {"aggregate": aggregate})
-                break
-            except errors.LockNotAvailable:
-                # Its policy is refreshing it at this moment.
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(REFRESH_RETRY_SECONDS)
 
 
 def verify(connection: Connection, window: Window) -> None:

@@ -1,6 +1,7 @@
 """The command line: `python -m service`."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +20,14 @@ Port = Annotated[int | None, typer.Option(help="The TCP port to serve on; else P
 def serve(port: Port = None) -> None:
     """Migrate the database of DATABASE_URL, then serve."""
     from service.database.migrations import migrate
+    from service.database.retention import set_retention
     from service.server import bind, exit_on_signals, serve
 
     exit_on_signals()
     settings = load_settings(port=port)
     listener = bind(settings.host, settings.port)
     migrate(settings.database_url)
+    set_retention(settings.database_url, settings.retention_days)
     serve(settings, listener)
 
 
@@ -35,6 +38,22 @@ def migrate_() -> None:
 
     applied = migrate(load_settings().database_url)
     typer.echo("\n".join(f"applied {name}" for name in applied) or "The schema is current.")
+
+
+Instant = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])]
+
+
+@app.command()
+def refresh(start: Instant = None, end: Instant = None) -> None:
+    """Bring the aggregates up to date at once, as after a backfill; all, or some days (UTC)."""
+    from service.database.retention import refresh
+
+    refresh(load_settings().database_url, in_utc(start), in_utc(end))
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """Return an instant of the command line, which is meant in UTC."""
+    return None if moment is None else moment.replace(tzinfo=UTC)
 
 
 @app.command()

@@ -45,9 +45,16 @@ def create_app(settings: Settings) -> Starlette:
         deadline_seconds=settings.export_deadline_seconds,
     )
 
+    freshness = health.Freshness(pool)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with pool, MinuteReports(minutes, settings.database_url), writer:
+        async with (
+            pool,
+            MinuteReports(minutes, settings.database_url),
+            freshness.asked_regularly(),
+            writer,
+        ):
             yield
 
     app = Starlette(
@@ -56,7 +63,7 @@ def create_app(settings: Settings) -> Starlette:
             *ingest.routes(writer),
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
             *reading.routes(pool, exports, deadline_seconds=settings.read_deadline_seconds),
-            *health.routes(writer),
+            *health.routes(writer, freshness),
             *documentation.routes(),
             *demo.routes(),
         ],

@@ -10,6 +10,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from service import __version__
+from service.analytics.breakdowns import ActiveUsersQuery, TopQuery
 from service.analytics.parameters import CountQuery, OverTimeQuery, RangeQuery
 from service.events import EVENT_TYPES, EventBody
 from service.problems import Problem, ProblemKind
@@ -90,6 +91,29 @@ PAGE_SCHEMA = {
     },
 }
 COUNT = {"type": "integer", "minimum": 0}
+
+
+def _top_schema(member: str, name: str, count: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": [member],
+        "properties": {
+            member: {
+                "type": "array",
+                "description": f"By {count}, most first; of equal ones the first by code points",
+                "items": {
+                    "type": "object",
+                    "required": [name, count],
+                    "properties": {
+                        name: {"type": "string", "maxLength": 512},
+                        count: {"type": "integer", "minimum": 1},
+                    },
+                },
+            }
+        },
+    }
+
+
 TOTAL_SCHEMA = {
     "type": "object",
     "required": ["total_events"],
@@ -120,10 +144,45 @@ OVER_TIME_SCHEMA = {
         },
     },
 }
-STATUS_SCHEMA = {
+TOP_PAGES_SCHEMA = _top_schema("pages", "path", "views")
+TOP_ELEMENTS_SCHEMA = _top_schema("elements", "element", "clicks")
+ACTIVE_USERS_SCHEMA = {
+    "type": "object",
+    "required": ["active_users"],
+    "properties": {
+        "active_users": COUNT,
+        "days": {
+            "type": "array",
+            "description": "With interval=day; users of several days are in each of them",
+            "items": {
+                "type": "object",
+                "required": ["date", "active_users"],
+                "properties": {
+                    "date": {"type": "string", "format": "date"},
+                    "active_users": COUNT,
+                },
+            },
+        },
+    },
+}
+LIVE_SCHEMA = {
     "type": "object",
     "required": ["status"],
-    "properties": {"status": {"enum": ["live", "ready"]}},
+    "properties": {"status": {"enum": ["live"]}},
+}
+READY_SCHEMA = {
+    "type": "object",
+    "required": ["status", "behind_seconds"],
+    "properties": {
+        "status": {"enum": ["ready"]},
+        "behind_seconds": {
+            "type": ["object", "null"],
+            "description": "By aggregate, how long ago what it has taken in ends: null before its "
+            "first refresh, and for all while the database does not say. Counts are exact anyway",
+            "additionalProperties": {"type": ["number", "null"]},
+            "examples": [{"event_counts_minute": 75.2, "event_counts_quarter_hour": 1090.2}],
+        },
+    },
 }
 
 EXAMPLES: dict[str, Any] = {
@@ -189,12 +248,42 @@ def openapi() -> dict[str, Any]:
                 query=OverTimeQuery,
             )
         },
-        "/health/live": {"get": _get("isLive", "Whether the service runs", STATUS_SCHEMA)},
+        "/analytics/top-pages": {
+            "get": _get(
+                "topPages",
+                "Which paths were viewed most",
+                TOP_PAGES_SCHEMA,
+                INVALID_QUERY,
+                UNREACHABLE,
+                query=TopQuery,
+            )
+        },
+        "/analytics/top-elements": {
+            "get": _get(
+                "topElements",
+                "Which elements were clicked most",
+                TOP_ELEMENTS_SCHEMA,
+                INVALID_QUERY,
+                UNREACHABLE,
+                query=TopQuery,
+            )
+        },
+        "/analytics/active-users": {
+            "get": _get(
+                "countActiveUsers",
+                "How many users had an event",
+                ACTIVE_USERS_SCHEMA,
+                INVALID_QUERY,
+                UNREACHABLE,
+                query=ActiveUsersQuery,
+            )
+        },
+        "/health/live": {"get": _get("isLive", "Whether the service runs", LIVE_SCHEMA)},
         "/health/ready": {
             "get": _get(
                 "isReady",
                 "Whether events can be kept now",
-                STATUS_SCHEMA,
+                READY_SCHEMA,
                 ProblemKind.NOT_READY,
             )
         },

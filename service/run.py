@@ -15,11 +15,14 @@ from psycopg.conninfo import conninfo_to_dict
 from service.database import docker
 from service.database.embedded import EmbeddedDatabase
 from service.database.migrations import connect_or_explain, migrate
+from service.database.retention import set_retention
 from service.server import bind, exit_on_signals, serve
 from service.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 EMBEDDED_DATA = ROOT / ".data" / "embedded"
+# Where retention let events go there were some.
+IS_EMPTY = "select not exists (select from events) and retained_from() = '-infinity'"
 GENERATE_EVENTS = ROOT / "scripts" / "generate_events.py"
 
 
@@ -42,6 +45,7 @@ def run(*, port: int | None, database: str | None, sample_data: bool, fresh: boo
         if sample_data and _is_empty(url):
             _load_sample_data(url)
         settings = load_settings(port=port, database_url=url)
+        set_retention(url, settings.retention_days)
         serve(settings, listener, ready=lambda: _announce(listener, url))
 
 
@@ -76,8 +80,8 @@ def _embedded(*, fresh: bool) -> Iterator[str]:
 
 def _is_empty(url: str) -> bool:
     with connect_or_explain(url) as connection:
-        row = connection.execute("select exists (select from events)").fetchone()
-    return row == (False,)
+        row = connection.execute(IS_EMPTY).fetchone()
+    return row == (True,)
 
 
 def _load_sample_data(url: str) -> None:

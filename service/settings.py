@@ -31,6 +31,10 @@ def _is_origin(text: str) -> bool:
         return False
 
 
+def _unset(value: Any) -> Any:
+    return None if value == "" else value
+
+
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 
 
@@ -55,6 +59,12 @@ class Settings(BaseSettings):
         Origins,
         Field(description="Origins whose pages may send and count, with commas; * is every one"),
     ] = ()
+
+    retention_days: Annotated[
+        Annotated[int, Field(ge=9, le=36_500)] | None,
+        BeforeValidator(_unset),
+        Field(description="Events go after so many days, their counts stay; not set: none go"),
+    ] = None
 
     ingest_queue_events: Annotated[
         int,

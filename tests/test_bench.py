@@ -49,7 +49,7 @@ returns table (event_type event_type, event_count bigint)
 language sql volatile
 as $$
     select event_type, sum(event_count)::bigint + (event_type = 'click')::int
-    from event_counts_parts(range_start, range_end, site) group by event_type
+    from event_counts_parts(range_start, range_end, '{}', site) group by event_type
 $$
 """
 
@@ -69,6 +69,12 @@ def run(*arguments: str) -> str:
 
 def test_writes_run() -> None:
     assert "COPY / INSERT" in run("writes", "--rounds", "1")
+
+
+def test_refreshes_run() -> None:
+    said = run("refreshes", "--events", "3000", "--seconds", "17")
+    assert "refresh of event_counts_minute" in said
+    assert "beside a refresh" in said
 
 
 def test_counts_leave_figures_of_checked_answers_and_a_plot(tmp_path: Path) -> None:

@@ -391,6 +391,21 @@ def test_it_loads_refreshes_and_shows_what_is_there(
         assert rows(connection, printed_statement.encode())
 
 
+def test_events_that_are_not_kept_any_more_are_not_loaded(
+    database_url: str, connection: Connection
+) -> None:
+    connection.execute("update retention set retained_from = '2025-05-02'")
+    result = run_script("--events", 100, database_url=database_url)
+    assert result.returncode == 1
+    assert result.stderr == (
+        "Events before 2025-05-02 are not kept in this database (RETENTION_DAYS): "
+        "choose a later --start.\n"
+    )
+    assert rows(connection, b"select from events") == []
+    later = run_script("--events", 100, "--start", "2025-05-02", database_url=database_url)
+    assert later.returncode == 0, later.stderr
+
+
 def check_report(report: str, raw: list[tuple[str, int]]) -> None:
     """The statements are there, complete, each with its result."""
     parts = [part.split(";\n") for part in report.split("\n-- ")[1:]]
@@ -538,30 +553,3 @@ def test_what_the_database_says_is_one_sentence(
     script: ModuleType, error: psycopg.Error, line: str
 ) -> None:
     assert script.explain(error) == line
-
-
-class BusyAggregates:
-    """A connection on which each refresh meets its policy some times."""
-
-    def __init__(self, times: int) -> None:
-        self.times = times
-        self.refreshed: list[str] = []
-
-    def execute(self, _: str, parameters: dict[str, str]) -> None:
-        if self.times > 0:
-            self.times -= 1
-            raise errors.LockNotAvailable("could not refresh continuous aggregate")
-        self.refreshed.append(parameters["aggregate"])
-
-
-def test_a_refresh_that_meets_its_policy_is_tried_again(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(script, "REFRESH_RETRY_SECONDS", 0.001)
-    connection = BusyAggregates(times=3)
-    script.refresh(connection, {})
-    assert connection.refreshed == list(script.AGGREGATES)
-
-    monkeypatch.setattr(script, "REFRESH_DEADLINE_SECONDS", 0.01)
-    with pytest.raises(errors.LockNotAvailable):
-        script.refresh(BusyAggregates(times=10**6), {})

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
-VARYING = {"event_id", "timestamp", "request_id"}
+VARYING = {"event_id", "timestamp", "request_id", "behind_seconds"}
 
 Block = tuple[str, str]
 

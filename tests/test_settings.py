@@ -31,6 +31,7 @@ def test_only_the_database_has_to_be_named() -> None:
     assert settings.database_url == URL
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert settings.log_ingest_requests is False
+    assert settings.retention_days is None
 
 
 def test_a_missing_database_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +51,8 @@ def test_a_missing_database_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch)
         ("HOST", "::1", "::1"),
         ("PORT", "0", 0),
         ("PORT", "65535", 65535),
+        ("RETENTION_DAYS", "9", 9),
+        ("RETENTION_DAYS", "", None),
         ("INGEST_QUEUE_EVENTS", "1", 1),
         ("INGEST_QUEUE_BYTES", "65536", 65536),
         ("INGEST_DEADLINE_SECONDS", "0.5", 0.5),
@@ -84,6 +87,10 @@ def test_a_setting_is_read_from_the_environment(
         ("PORT", "65536"),
         ("PORT", "http"),
         ("PORT", "8000.5"),
+        ("RETENTION_DAYS", "8"),
+        ("RETENTION_DAYS", "36501"),
+        ("RETENTION_DAYS", "30 days"),
+        ("RETENTION_DAYS", "off"),
         ("INGEST_QUEUE_EVENTS", "0"),
         ("INGEST_QUEUE_BYTES", "65535"),
         ("INGEST_DEADLINE_SECONDS", "0"),

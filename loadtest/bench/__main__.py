@@ -2,7 +2,7 @@
 
 import typer
 
-from loadtest.bench import counts, writes
+from loadtest.bench import counts, refreshes, writes
 
 app = typer.Typer(
     add_completion=False,
@@ -12,6 +12,7 @@ app = typer.Typer(
     help="Measure on a fresh database: of DATABASE_URL's server, else an embedded one.",
 )
 app.command("counts")(counts.main)
+app.command("refreshes")(refreshes.main)
 app.command("writes")(writes.main)
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service.analytics.breakdowns import breakdown_routes
 from service.analytics.parameters import (
     FIRST_INSTANT,
     CountQuery,
@@ -26,7 +27,7 @@ def routes(pool: Pool, *, deadline_seconds: float) -> list[Route]:
     """Return the routes of analytics."""
 
     async def counts_by_type(query: RangeQuery) -> dict[str, int]:
-        return dict(await ask(pool, EVENT_COUNTS, range_values(query), deadline_seconds))
+        return dict(await ask(pool, EVENT_COUNTS, query, deadline_seconds))
 
     async def event_counts(request: Request) -> Response:
         query = parse_query(CountQuery, request.scope["query_string"])
@@ -40,21 +41,22 @@ def routes(pool: Pool, *, deadline_seconds: float) -> list[Route]:
 
     async def event_counts_over_time(request: Request) -> Response:
         query = parse_query(OverTimeQuery, request.scope["query_string"])
-        values = range_values(query) | {"bucket_width": query.interval, "tz": str(query.tz)}
-        rows = await ask(pool, EVENT_COUNTS_OVER_TIME, values, deadline_seconds)
+        rows = await ask(
+            pool,
+            EVENT_COUNTS_OVER_TIME,
+            query,
+            deadline_seconds,
+            bucket_width=query.interval,
+            tz=str(query.tz),
+        )
         return JSONResponse(over_time(query, rows))
 
     return [
         Route("/analytics/event-counts", event_counts),
         Route("/analytics/event-counts-by-type", event_counts_by_type),
         Route("/analytics/event-counts-over-time", event_counts_over_time),
+        *breakdown_routes(pool, deadline_seconds=deadline_seconds),
     ]
-
-
-def range_values(query: RangeQuery) -> dict[str, Any]:
-    """Return what a statement over a range takes. Raises Problem."""
-    range_start, range_end = query.half_open()
-    return {"range_start": range_start, "range_end": range_end, "site": query.site}
 
 
 def over_time(query: OverTimeQuery, rows: list[tuple[Any, ...]]) -> dict[str, Any]:

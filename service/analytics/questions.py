@@ -1,13 +1,13 @@
 """Asks the database: one statement on the pool that reads, within the deadline of a request."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from service.analytics.parameters import invalid_query
+from service.analytics.kept import not_kept
+from service.analytics.parameters import RangeQuery, invalid_query
 from service.database.connections import within
 from service.database.failures import Failure, classify
 from service.problems import FieldError, Problem, ProblemKind
@@ -19,10 +19,19 @@ TOO_MANY_BUCKETS = "TM002"
 
 
 async def ask(
-    pool: Pool, statement: bytes, values: Mapping[str, Any], deadline_seconds: float
+    pool: Pool,
+    statement: bytes,
+    query: RangeQuery,
+    deadline_seconds: float,
+    **values: object,
 ) -> list[tuple[Any, ...]]:
-    """Return a statement's rows. Raises Problem: 503 while the database is away, 400 for what only
-    the database can tell of a query."""
+    """Return the rows of a statement over the query's range; it may take further values.
+
+    Raises Problem: 503 while the database is away, 400 for what only the database can tell of a
+    query.
+    """
+    range_start, range_end = query.half_open()
+    values |= {"range_start": range_start, "range_end": range_end, "site": query.site}
 
     async def rows() -> list[tuple[Any, ...]]:
         async with pool.connection() as connection:
@@ -32,7 +41,7 @@ async def ask(
     try:
         return await within(deadline_seconds, rows())
     except (psycopg.Error, PoolTimeout, TimeoutError) as error:
-        raise _problem(error) or error from error
+        raise not_kept(error, query) or _problem(error) or error from error
 
 
 def _problem(error: Exception) -> Problem | None:

@@ -10,7 +10,7 @@
 -- last_refresh     when the policy last ended well
 -- status           warning when it is further behind than its policy allows, three runs included
 --
--- Counts are exact whatever this says: event_counts() counts rows where a bucket is stale.
+-- Counts are exact whatever this says: their functions count rows where a bucket is stale.
 --
 -- Look: all the time
 
@@ -19,10 +19,16 @@ with aggregate (name, width) as (
     values
         ('event_counts_minute', interval '1 minute'),
         ('event_counts_quarter_hour', interval '15 minutes'),
-        ('event_counts_daily', interval '24 hours')
+        ('event_counts_daily', interval '24 hours'),
+        ('page_views_quarter_hour', interval '15 minutes'),
+        ('page_views_daily', interval '24 hours'),
+        ('element_clicks_quarter_hour', interval '15 minutes'),
+        ('element_clicks_daily', interval '24 hours'),
+        ('users_quarter_hour', interval '15 minutes'),
+        ('users_daily', interval '24 hours')
 ), stale as (
     select name, unnest(range_agg(buckets_around(width, stale_from, stale_until))) as range
-    from aggregate join event_counts_stale on view_name = name
+    from aggregate join stale_ranges on view_name = name
     where stale_until > '-infinity'
     group by name
 ), summary as (
@@ -64,4 +70,4 @@ select
 from aggregate
 left join summary using (name)
 left join policy using (name)
-order by width;
+order by status desc, width, name;

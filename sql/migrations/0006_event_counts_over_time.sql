@@ -25,8 +25,33 @@ join (
 ) as policy (view_name, end_offset) on hypertable_name = view_name
 where proc_name = 'policy_refresh_continuous_aggregate' and hypertable_schema = 'public';
 
+-- Retention (0007) lets events go and keeps their counts: what lies before retained_from is never
+-- stale, though TimescaleDB says so of what is dropped.
+create table retention (
+    only_row      boolean     primary key default true check (only_row),
+    retained_from timestamptz not null default '-infinity'
+);
+
+comment on table retention is
+    'One row: events before retained_from are not kept any more, and their counts never change';
+
+insert into retention default values;
+
+-- Whoever may read the views below, and those of the dashboards, reads it with the rights of their own.
+grant select on retention to public;
+
+create function retained_from()
+returns timestamptz
+language sql stable parallel safe
+return (select retained_from from public.retention);
+
+comment on function retained_from() is
+    'Events before it are not kept any more, and their counts never change; -infinity while all are kept';
+
 -- TimescaleDB's record of what each aggregate has not taken in. The body is text, so that no view
 -- depends on TimescaleDB's catalog: ALTER EXTENSION timescaledb UPDATE may replace its tables.
+-- What lies below retained_from stays in the record for ever, an entry for each drop, so it is left
+-- out before anything else is done with it.
 create function logged_changes()
 returns table (view_name name, first bigint, last bigint)
 language sql stable rows 20
@@ -35,19 +60,25 @@ as $$
     from _timescaledb_catalog.continuous_agg
     join _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log
         on hypertable_id = raw_hypertable_id
-    where user_view_schema = 'public'
+    where user_view_schema = 'public' and greatest_modified_value >= (
+        select _timescaledb_functions.to_unix_microseconds(retained_from) from public.retention
+    )
     union all
     select user_view_name, lowest_modified_value, greatest_modified_value
     from _timescaledb_catalog.continuous_agg
     join _timescaledb_catalog.continuous_aggs_materialization_invalidation_log
         on materialization_id = mat_hypertable_id
-    where user_view_schema = 'public'
+    where user_view_schema = 'public' and greatest_modified_value >= (
+        select _timescaledb_functions.to_unix_microseconds(retained_from) from public.retention
+    )
     union all
     select user_view_name, lowest_modified_value, greatest_modified_value
     from _timescaledb_catalog.continuous_agg
     join _timescaledb_catalog.continuous_aggs_materialization_ranges
         on materialization_id = mat_hypertable_id
-    where user_view_schema = 'public'
+    where user_view_schema = 'public' and greatest_modified_value >= (
+        select _timescaledb_functions.to_unix_microseconds(retained_from) from public.retention
+    )
 $$;
 
 -- Its ends are -2^63 and 2^63-1; values below PostgreSQL's first timestamp (-210866803200000000)
@@ -55,15 +86,18 @@ $$;
 create view stale_ranges as
 select
     view_name,
-    case when first < -210866803200000000 then '-infinity'
-         else _timescaledb_functions.to_timestamp(first) end as stale_from,
+    greatest(
+        case when first < -210866803200000000 then '-infinity'
+             else _timescaledb_functions.to_timestamp(first) end,
+        (select retained_from from retention)
+    ) as stale_from,
     case when last < -210866803200000000 then '-infinity'
          when last = 9223372036854775807 then 'infinity'
          else _timescaledb_functions.to_timestamp(last + 1) end as stale_until
 from logged_changes();
 
 comment on view stale_ranges is
-    'Ranges [stale_from, stale_until) that an aggregate has not taken in yet';
+    'Ranges [stale_from, stale_until) that an aggregate has not taken in yet, but for what retention let go';
 
 create or replace view event_counts_stale as
 select view_name, stale_from, stale_until
@@ -80,6 +114,28 @@ return (
     cross join lateral date_bin(width, edge, 'epoch') as bucket
     where bucket <> edge
 );
+
+-- Raises TM001 when a piece of time that is to be counted by its events begins where they are not kept
+-- any more; `finest` is the width of the finest buckets that are left to count by. To be called after
+-- the events were read: what is dropped meanwhile was below retained_from before.
+create function require_events(pieces tstzmultirange, finest interval)
+returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+declare
+    border  constant timestamptz := (select retained_from from retention);
+    minutes constant integer := extract(epoch from finest) / 60;
+begin
+    if lower(pieces) < border then
+        raise exception 'events before % are not kept',
+            to_char(border at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+            using errcode = 'TM001',
+                detail = format('%s minute%s', minutes, case when minutes <> 1 then 's' end),
+                hint = format('Before that, let ranges begin and end at multiples of %s min.', minutes);
+    end if;
+end
+$$;
 
 -- Counts of the events in pieces of time, by part: an event's part is the number of edges that are
 -- not after it. Pieces that begin on one day are one statement, with constant bounds for the planner
@@ -124,6 +180,7 @@ begin
                 group by 1, 2;
         end if;
     end loop;
+    perform require_events(pieces, interval '1 minute');
 end
 $$;
 
@@ -381,8 +438,32 @@ begin
 end
 $$;
 
--- Exact counts by bucket and type; a bucket with nothing is 0. An open start is the first event, an
--- open end is now, or the last event if that is later.
+-- The range that is meant where an end is open: it starts at the first event (see first_event()), or
+-- at null where there is none, and ends now, or behind the last event if that is later.
+create function closed_range(
+    range_start timestamptz, range_end timestamptz, site smallint,
+    out first timestamptz, out behind timestamptz
+)
+language plpgsql volatile
+set plan_cache_mode = force_custom_plan
+set search_path = public, pg_temp
+as $$
+begin
+    first := nullif(range_start, '-infinity');
+    if first is null then
+        first := first_event(site);
+    end if;
+    behind := nullif(range_end, 'infinity');
+    if behind is null then
+        behind := now();
+        select greatest(behind, max(timestamp)) + interval '1 microsecond' into behind
+        from events
+        where timestamp > behind and site_id = site;
+    end if;
+end
+$$;
+
+-- Exact counts by bucket and type; a bucket with nothing is 0.
 create function event_counts_over_time(
     bucket_width text,
     range_start  timestamptz default null,
@@ -398,25 +479,16 @@ as $$
 #variable_conflict use_column
 declare
     at_site constant smallint := coalesce(site, 1);
-    first   timestamptz := nullif(range_start, '-infinity');
-    behind  timestamptz := nullif(range_end, 'infinity');
+    closed  record;
     starts  timestamptz[];
 begin
-    if first is null then
-        first := first_event(at_site);
-    end if;
-    if behind is null then
-        behind := now();
-        select greatest(behind, max(timestamp)) + interval '1 microsecond' into behind
-        from events
-        where timestamp > behind and site_id = at_site;
-    end if;
-    starts := bucket_starts(bucket_width, first, behind, tz);
+    closed := closed_range(range_start, range_end, at_site);
+    starts := bucket_starts(bucket_width, closed.first, closed.behind, tz);
     return query
         select starts[number], type, coalesce(sum(part.event_count), 0)::bigint
         from generate_subscripts(starts, 1) as number
         cross join unnest(enum_range(null::event_type)) as type
-        left join event_counts_parts(first, behind, starts[2:], at_site) as part
+        left join event_counts_parts(closed.first, closed.behind, starts[2:], at_site) as part
             on part.part = number - 1 and part.event_type = type
         group by 1, 2
         order by 1, 2;

@@ -1,6 +1,7 @@
 """Weeks of their own for each example of a property."""
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -21,14 +22,14 @@ bounded = settings(
 _years = count(2030)
 
 
-def fresh_weeks(connection: Connection) -> datetime:
-    """Empty the tables and return the first day of the next weeks."""
+def fresh_weeks(connection: Connection, levels: Sequence[str] = LEVELS) -> datetime:
+    """Empty the tables and these levels, and return the first day of the next weeks."""
     connection.execute("set timezone = 'UTC'")
     connection.execute("truncate events")
-    for level in LEVELS:
+    for level in levels:
         connection.execute(f"delete from {level}".encode())
     first_day = datetime(next(_years), 3, 20, tzinfo=UTC)
-    for level in LEVELS:
+    for level in levels:
         refresh(connection, level, None, first_day - 30 * DAY)
     return first_day
 

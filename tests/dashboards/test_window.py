@@ -7,6 +7,7 @@ import pytest
 from psycopg import Connection
 
 from service.database.dashboards import load_dashboards
+from tests.counting.breakdowns import BREAKDOWN_LEVELS
 from tests.counting.counts import fill
 from tests.dashboards.commands import lines_until, printed, watching
 from tests.dashboards.rows import rows
@@ -84,7 +85,8 @@ def test_watching_says_what_finds_no_room(busy_url: str, monkeypatch: pytest.Mon
         frame = first_frame(busy_url, height, monkeypatch)
         assert len(frame) == height
         shown = [name for name in WATCHED if any(line.startswith(f"{name}  ") for line in frame)]
-        said = re.search(r"and (\d+) more dashboards?, (.*): name those", " ".join(frame))
+        text = " ".join(" ".join(frame).split())
+        said = re.search(r"and (\d+) more dashboards?, (.*): name those", text)
         kept_back = re.split(r",\s+", said[2]) if said else []
         assert sorted([*shown, *kept_back]) == WATCHED
         assert not said or int(said[1]) == len(kept_back)
@@ -92,12 +94,18 @@ def test_watching_says_what_finds_no_room(busy_url: str, monkeypatch: pytest.Mon
         assert "--rows" not in "".join(frame)
 
 
-def test_watching_shows_freshness_whole_and_what_is_empty_in_a_line(
+def test_watching_shows_every_aggregate_where_there_is_room(
+    busy_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = first_frame(busy_url, 70, monkeypatch)
+    for name in (*AGGREGATES, *BREAKDOWN_LEVELS):
+        assert any(line.startswith(f"{name} ") for line in frame)
+
+
+def test_watching_shows_what_is_empty_in_a_line(
     busy_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = first_frame(busy_url, 24, monkeypatch)
-    for name in AGGREGATES:
-        assert any(line.startswith(f"{name} ") for line in frame)
     (locks,) = (place for place, line in enumerate(frame) if line.startswith("locks  "))
     assert frame[locks].rstrip() == "locks  Nothing: nobody waits for a lock."
     assert re.match(r"running_statements  |and ", frame[locks + 1])

@@ -5,7 +5,9 @@ import socket
 import httpx
 import pytest
 
-from tests.http.support import assert_problem
+from tests.counting.counts import LEVELS, connect, fill, refresh, stop_jobs
+from tests.embedded.conftest import eventually
+from tests.http.support import assert_problem, event
 from tests.support.services import running_service
 
 
@@ -23,7 +25,8 @@ def test_a_running_service_is_live(service: httpx.Client) -> None:
 
 def test_a_service_with_a_database_is_ready(service: httpx.Client) -> None:
     answer = service.get("/health/ready")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ready"})
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "ready"
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
@@ -43,3 +46,49 @@ def test_without_a_database_a_service_is_live_and_not_ready() -> None:
         assert problem["type"] == "urn:tallymark:problem:not-ready"
         assert int(answer.headers["retry-after"]) > 0
         assert "127.0.0.1" not in answer.text
+
+
+def behind(client: httpx.Client) -> dict[str, float | None] | None:
+    """Return what the service says of its aggregates."""
+    answer = client.get("/health/ready")
+    assert answer.status_code == 200
+    found: dict[str, float | None] | None = answer.json()["behind_seconds"]
+    return found
+
+
+def test_ready_says_how_far_behind_each_aggregate_is(database_url: str) -> None:
+    with connect(database_url) as connection:
+        stop_jobs(connection)
+        fill(connection, "2025-05-01", "2025-05-02", "1 hour")
+        refresh(connection, LEVELS[0])
+
+        def agrees() -> bool:
+            rows = connection.execute(
+                "select aggregate, extract(epoch from behind)::float8 from ops.freshness"
+            ).fetchall()
+            found = behind(client) or {}
+            return all(
+                found.get(name, "missing") == (then and pytest.approx(then, abs=3))
+                for name, then in rows
+            )
+
+        with (
+            running_service(database_url=database_url) as url,
+            httpx.Client(base_url=url) as client,
+        ):
+            eventually(agrees, 20)
+            assert set(behind(client) or {}) == set(LEVELS)
+
+
+def test_a_service_that_can_not_say_it_is_ready(database_url: str) -> None:
+    with connect(database_url) as connection:
+        connection.execute("alter view stale_ranges rename to other_ranges")
+        try:
+            with (
+                running_service(database_url=database_url) as url,
+                httpx.Client(base_url=url) as client,
+            ):
+                assert client.post("/events", json=event()).status_code == 202
+                assert behind(client) is None
+        finally:
+            connection.execute("alter view other_ranges rename to stale_ranges")

@@ -1,0 +1,11 @@
+-- GET /health/ready: how long ago what each aggregate has taken in ends; null before its first refresh.
+select
+    name::text,
+    extract(epoch from now() - nullif(lower(range), '-infinity'))::float8 as behind_seconds
+from (
+    select view_name, unnest(range_agg(tstzrange(stale_from, stale_until)))
+    from stale_ranges
+    group by view_name
+) as stale (name, range)
+where upper(range) = 'infinity'
+order by name
