@@ -12,12 +12,30 @@ from starlette.staticfiles import StaticFiles
 from service import __version__
 from service.analytics.breakdowns import ActiveUsersQuery, TopQuery
 from service.analytics.parameters import CountQuery, OverTimeQuery, RangeQuery
-from service.events import EVENT_TYPES, EventBody
+from service.events import EVENT_TYPES, MAX_EVENT_BYTES, EventBody
+from service.ingest.batches import MAX_EVENTS, MAX_VALUES
+from service.ingest.bodies import BATCH
 from service.problems import Problem, ProblemKind
 from service.reading.parameters import ExportQuery, PageQuery, SiteQuery
 
 SCHEMAS = "#/components/schemas/{model}"
 
+SERVER_TIME = {
+    "type": "string",
+    "format": "date-time",
+    "description": "Where a given event_id is refused for its time",
+}
+FIELD_ERRORS_SCHEMA = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["field", "message"],
+        "properties": {
+            "field": {"type": "string", "examples": ["payload.url"]},
+            "message": {"type": "string", "examples": ["Field required"]},
+        },
+    },
+}
 PROBLEM_SCHEMA = {
     "type": "object",
     "description": "RFC 9457",
@@ -27,27 +45,24 @@ PROBLEM_SCHEMA = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {
-                    "field": {"type": "string", "examples": ["payload.url"]},
-                    "message": {"type": "string", "examples": ["Field required"]},
-                },
-            },
-        },
+        "errors": FIELD_ERRORS_SCHEMA,
         "request_id": {"type": "string", "description": "As in the log and in X-Request-ID"},
         "event_id": {
             "type": "string",
             "format": "uuid",
             "description": "With 503: sending the event again with this id stores it once",
         },
-        "server_time": {
-            "type": "string",
-            "format": "date-time",
-            "description": "Where a given event_id is refused for its time",
+        "event_ids": {
+            "type": "array",
+            "items": {"type": ["string", "null"]},
+            "description": "With 503 to a batch: the same, at each event's index; null where an "
+            "event is not valid",
+        },
+        "server_time": SERVER_TIME,
+        "rejected": {
+            "type": "array",
+            "items": {"$ref": SCHEMAS.format(model="RejectedEvent")},
+            "description": "Of a batch without a valid event",
         },
     },
 }
@@ -60,6 +75,33 @@ ACCEPTED_SCHEMA = {
             "type": "string",
             "format": "date-time",
             "description": "The millisecond that the event_id holds, UTC",
+        },
+    },
+}
+REJECTED_EVENT_SCHEMA = {
+    "type": "object",
+    "required": ["index", "errors"],
+    "properties": {
+        "index": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Its place in the array, or among the lines that are not blank, from 0",
+        },
+        "errors": FIELD_ERRORS_SCHEMA,
+        "server_time": SERVER_TIME,
+    },
+}
+COUNT = {"type": "integer", "minimum": 0}
+ACCEPTED_BATCH_SCHEMA = {
+    "type": "object",
+    "description": "The three together are what was sent",
+    "required": ["accepted", "duplicates", "rejected"],
+    "properties": {
+        "accepted": COUNT | {"description": "How many are stored anew"},
+        "duplicates": COUNT | {"description": "How many were stored already, by their event_id"},
+        "rejected": {
+            "type": "array",
+            "items": {"$ref": SCHEMAS.format(model="RejectedEvent")},
         },
     },
 }
@@ -216,6 +258,7 @@ def openapi() -> dict[str, Any]:
                 query=PageQuery,
             ),
         },
+        "/events/batch": {"post": _post_batch()},
         "/events/export": {"get": _export_events()},
         "/events/{event_id}": {"get": _get_event()},
         "/analytics/event-counts": {
@@ -303,6 +346,7 @@ def openapi() -> dict[str, Any]:
             "schemas": {
                 **event.pop("$defs"),
                 "Event": event,
+                "RejectedEvent": REJECTED_EVENT_SCHEMA,
                 "StoredEvent": STORED_EVENT_SCHEMA,
                 "Problem": PROBLEM_SCHEMA,
             }
@@ -329,6 +373,44 @@ def _post_event() -> dict[str, Any]:
                 ProblemKind.DEFECT,
                 ProblemKind.NOT_STORED,
             ),
+        },
+    }
+
+
+def _post_batch() -> dict[str, Any]:
+    operation = _post_event()
+    limits = f"{MAX_EVENTS} events, {MAX_VALUES} values and {BATCH.max_bytes} bytes (inflated)"
+    return operation | {
+        "summary": "Store many events",
+        "description": "Each is read as if it came alone: the valid ones are stored, and the answer"
+        f" comes once they are committed. At most {limits}; each at most {MAX_EVENT_BYTES} bytes as"
+        " a line, or with a payload of as many in an array.",
+        "operationId": "postEvents",
+        "parameters": [
+            {
+                "name": "Content-Encoding",
+                "in": "header",
+                "required": False,
+                "description": "How the body is compressed",
+                "schema": {"enum": list(BATCH.codings)},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"type": "array", "items": _schema("Event"), "minItems": 1},
+                    "example": [example["value"] for example in EXAMPLES.values()],
+                },
+                "application/x-ndjson": {
+                    "schema": {"type": "string", "description": "An event a line"}
+                },
+            },
+        },
+        "responses": {
+            **operation["responses"],
+            "202": _answer("The valid events are stored", ACCEPTED_BATCH_SCHEMA),
+            **_problems(ProblemKind.INVALID_BATCH),
         },
     }
 

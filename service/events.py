@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired, get_args
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypeVar, get_args
 from uuid import UUID
 
 import uuid_utils
@@ -156,9 +156,10 @@ FIELD_NAMES = frozenset(
     for name in model.__annotations__
 )
 
-EventBody: TypeAdapter[ViewEvent | ClickEvent | LocationEvent] = TypeAdapter(
-    Annotated[ViewEvent | ClickEvent | LocationEvent, Field(discriminator="event_type")]
-)
+AnyEvent = Annotated[ViewEvent | ClickEvent | LocationEvent, Field(discriminator="event_type")]
+EventBody: TypeAdapter[ViewEvent | ClickEvent | LocationEvent] = TypeAdapter(AnyEvent)
+
+Source = TypeVar("Source")
 
 # What JSON may hold and jsonb may not. It is looked for in the JSON that is stored anyway, which is
 # cheap; only where one of these turns up (it may be harmless text) is the payload walked.
@@ -172,8 +173,20 @@ def parse_event(body: bytes, site_id: int = DEFAULT_SITE) -> Event:
     integers of up to 4,300 digits or IEEE doubles, as in a browser; of two equal keys the last
     counts. Raises InvalidEventError.
     """
+    return event_of(body, EventBody.validate_json, site_id)
+
+
+def event_of(
+    source: Source,
+    validate: Callable[[Source], ViewEvent | ClickEvent | LocationEvent],
+    site_id: int = DEFAULT_SITE,
+) -> Event:
+    """Return the event that `validate`, which is pydantic's, makes of the source.
+
+    Raises InvalidEventError.
+    """
     try:
-        event = EventBody.validate_json(body)
+        event = validate(source)
     except ValidationError as error:
         raise InvalidEventError(first_errors(_field_errors(error))) from None
     payload = to_json(event["payload"], inf_nan_mode="constants")
@@ -221,6 +234,9 @@ def _field_errors(error: ValidationError) -> Iterator[FieldError]:
             case "union_tag_invalid":
                 allowed = ", ".join(EVENT_TYPES)
                 yield FieldError(field="event_type", message=f"Must be one of {allowed}")
+            case "dict_type" | "model_attributes_type":
+                # pydantic has other words for it where it reads an event of a batch.
+                yield FieldError(field=field or "body", message="Input should be an object")
             case "extra_forbidden":
                 yield FieldError(field=field, message="Unknown field")
             case _:

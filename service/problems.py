@@ -34,6 +34,7 @@ class ProblemKind(Enum):
     """The closed set of errors: slug, status, title, seconds after which to try again."""
 
     INVALID_EVENT = ("invalid-event", 400, "The event is not valid", None)
+    INVALID_BATCH = ("invalid-batch", 400, "The batch holds no valid event", None)
     INVALID_QUERY = ("invalid-query", 400, "The query is not valid", None)
     REFUSED_EVENT = ("refused-event", 400, "The database refused the event", None)
     MALFORMED_REQUEST = ("malformed-request", 400, "The request is not valid", None)

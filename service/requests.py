@@ -149,9 +149,14 @@ async def answer_http_exception(request: Request, error: HTTPException) -> Respo
 
 def _methods(request: Request) -> set[str]:
     # A path may have several routes, of which the router names the first.
-    return {
-        method
+    matching = [
+        route
         for route in request.app.routes
         if isinstance(route, Route) and route.path_regex.match(request.scope["path"])
+    ]
+    return {
+        method
+        for route in matching
+        if route.path == matching[0].path
         for method in route.methods or ()
     }

@@ -51,7 +51,8 @@ class Example(NamedTuple):
         path = REFERENCE.sub(lambda found: answers[found[1]][found[2]], self.path)
         # Built from parts, httpx would escape the query anew; the file's is sent as it stands.
         url = httpx.URL(str(client.base_url).rstrip("/") + path)
-        return client.request(self.method, url, headers=self.headers, content=self.body)
+        body = REFERENCE.sub(lambda found: answers[found[1]][found[2]], self.body)
+        return client.request(self.method, url, headers=self.headers, content=body)
 
 
 def read_examples(text: str) -> list[Example]:

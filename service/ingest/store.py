@@ -1,16 +1,25 @@
 """Writes groups of events in one transaction each, over one connection that it renews."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
 
+import structlog
 from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.pq import Format
+from pydantic_core import to_json
 
 from service.database.connections import connect, load_query, within
+from service.database.failures import first_line
 from service.events import Event
 from service.ingest.encoding import COPY_EVENTS, encode_arrays, encode_copy
+
+log = structlog.get_logger()
+
+Result = TypeVar("Result")
 
 # From so many events on, COPY's second round trip costs less than unnest (docs/performance.md).
 COPY_FROM_EVENTS = 64
@@ -41,40 +50,65 @@ class Store:
         self._database_url = database_url
         self._deadline_seconds = deadline_seconds
         self._insert = load_query("insert_events")
+        self._insert_rejected = load_query("insert_rejected_event")
         self._connection: AsyncConnection | None = None
 
-    async def write(self, events: Sequence[Event], *, again: bool = False) -> None:
+    async def write(self, events: Sequence[Event], *, again: bool = False) -> Sequence[bytes]:
         """Commit all of the events, or none and raise what psycopg raised, or TimeoutError.
 
         After TimeoutError or a broken connection the outcome is unknown; with `again` rows that
-        are stored already do no harm.
+        are stored already do no harm, and their ids are returned.
         """
+        return await self._in_time(self._deadline_seconds, self._write(events, again=again))
+
+    async def _in_time(self, seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
         try:
-            await within(self._deadline_seconds, self._write(events, again=again))
+            return await within(seconds, work)
         except TimeoutError:
             self._connection = None
             raise
 
-    async def _write(self, events: Sequence[Event], *, again: bool) -> None:
+    async def _write(self, events: Sequence[Event], *, again: bool) -> Sequence[bytes]:
         connection = await self._connected()
         try:
             if again or len(events) < COPY_FROM_EVENTS:
                 arrays = [BinaryArray(array) for array in encode_arrays(events)]
-                await connection.execute(self._insert, arrays, prepare=True)
-            else:
-                async with connection.cursor().copy(COPY_EVENTS) as copy:
-                    await copy.write(encode_copy(events))
+                cursor = await connection.execute(self._insert, arrays, prepare=True, binary=True)
+                if cursor.rowcount == len(events):
+                    return ()
+                return _others(events, {event_id.bytes for (event_id,) in await cursor.fetchall()})
+            async with connection.cursor().copy(COPY_EVENTS) as copy:
+                await copy.write(encode_copy(events))
         except (asyncio.CancelledError, ReadOnlySqlTransaction):
+            await connection.close()
+            raise
+        return ()
+
+    async def set_aside(self, event: Event, error: BaseException) -> None:
+        """Put an event that the database refuses into rejected_events; what fails is logged."""
+        try:
+            await self._in_time(self._deadline_seconds, self._set_aside(event, error))
+        except Exception as failed:
+            log.error("refused event not set aside", error=first_line(failed))
+
+    async def _set_aside(self, event: Event, error: BaseException) -> None:
+        connection = await self._connected()
+        values = {
+            "event_id": UUID(bytes=event.event_id),
+            "site": event.site_id,
+            "body": _body(event),
+            "sqlstate": getattr(error, "sqlstate", None),
+            "reason": first_line(error),
+        }
+        try:
+            await connection.execute(self._insert_rejected, values)
+        except asyncio.CancelledError:
             await connection.close()
             raise
 
     async def check(self) -> None:
         """Raise what psycopg raises, TimeoutError, or OSError, unless the database takes writes."""
-        try:
-            await within(min(CHECK_SECONDS, self._deadline_seconds), self._check())
-        except TimeoutError:
-            self._connection = None
-            raise
+        await self._in_time(min(CHECK_SECONDS, self._deadline_seconds), self._check())
 
     async def _check(self) -> None:
         connection = await self._connected()
@@ -101,3 +135,24 @@ class Store:
             )
             self._connection.adapters.register_dumper(BinaryArray, BinaryArrayDumper)
         return self._connection
+
+
+def _others(events: Sequence[Event], stored: set[bytes]) -> list[bytes]:
+    """Return the ids, one for each event, that were not stored just now."""
+    others = []
+    for event in events:
+        if event.event_id in stored:
+            stored.remove(event.event_id)
+        else:
+            others.append(event.event_id)
+    return others
+
+
+def _body(event: Event) -> bytes:
+    """Return an event as JSON that POST /events would take, if the database took it."""
+    head = {
+        "event_id": str(UUID(bytes=event.event_id)),
+        "user_id": event.user_id.decode(),
+        "event_type": event.event_type,
+    }
+    return b'%s,"payload":%s}' % (to_json(head)[:-1], event.payload)

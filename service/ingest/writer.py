@@ -8,16 +8,17 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, Self
-from uuid import UUID
+from itertools import accumulate
+from typing import Self
 
-import psycopg
 import structlog
 
 from service.database.failures import Failure, classify, first_line
 from service.events import Event
 from service.ingest.lateness import by_time
 from service.ingest.minutes import Minutes
+from service.ingest.waiting import Kept, Settled, Waiting, unknown_outcome
+from service.ingest.writing import GroupStore, write_settled
 from service.problems import Problem, ProblemKind
 
 log = structlog.get_logger()
@@ -29,43 +30,10 @@ PROBE_SECONDS = 1.0
 """How often an idle writer asks whether the database can be written to."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 """Between attempts to reach a database that is away."""
-OVERHEAD_BYTES = 200
-"""What an event takes beside its text, about."""
-
-
-class GroupStore(Protocol):
-    """What the writer writes to: all of a group is committed, or it raises."""
-
-    async def write(self, events: Sequence[Event], *, again: bool = False) -> None:
-        """Commit the events; with `again` some of them may be stored already."""
-
-    async def check(self) -> None:
-        """Raise unless events can be written, as far as that can be told without writing."""
-
-    async def close(self) -> None:
-        """Let go of what is open."""
-
-
-class Waiting(NamedTuple):
-    """An event whose sender waits; the answer is None once it is committed, or a problem."""
-
-    event: Event
-    answer: asyncio.Future[Problem | None]
-    expires: float
-
-    def resolve(self, answer: Problem | None) -> None:
-        """Answer, unless that has been done or nobody waits any more."""
-        if not self.answer.done():
-            self.answer.set_result(answer)
-
-    @property
-    def size(self) -> int:
-        """Bytes that the event holds."""
-        return len(self.event.payload) + len(self.event.user_id) + OVERHEAD_BYTES
 
 
 class Writer:
-    """Takes single events, writes groups, while it is entered as a context."""
+    """Takes the events of requests, writes groups, while it is entered as a context."""
 
     def __init__(
         self,
@@ -82,6 +50,7 @@ class Writer:
         self._queue_bytes = queue_bytes
         self._deadline_seconds = deadline_seconds
         self._queue: list[Waiting] = []
+        self._queued_events = 0
         self._queued_bytes = 0
         self._in_flight: list[Waiting] = []
         self._arrived = asyncio.Event()
@@ -111,40 +80,47 @@ class Writer:
     @property
     def full(self) -> bool:
         """Whether another event would be answered 503."""
-        return len(self._queue) >= self._queue_events or self._queued_bytes >= self._queue_bytes
+        return not self._has_room(1)
 
-    async def keep(self, event: Event) -> None:
-        """Return once the event is committed. Raises Problem; the event is then not stored.
+    def _has_room(self, events: int) -> bool:
+        # What alone is more than may wait has its turn when nothing else waits.
+        return not self._queue or (
+            self._queued_events + events <= self._queue_events
+            and self._queued_bytes < self._queue_bytes
+        )
 
-        The exception is a problem that bears the event_id: the outcome is not known.
+    async def keep(self, events: Sequence[Event]) -> Kept:
+        """Return once the events, one at least, are committed. Raises Problem: none is stored.
+
+        The exception is a problem that bears `event_ids`: of these the outcome is not known.
         """
-        if self.full or self._closing:
-            self._minutes.not_stored(1)
-            raise Problem(ProblemKind.QUEUE_FULL, "The event was not stored. Send it again later.")
-        answer: asyncio.Future[Problem | None] = asyncio.get_running_loop().create_future()
-        waiting = Waiting(event, answer, time.monotonic() + self._deadline_seconds)
+        if self._closing or not self._has_room(len(events)):
+            self._minutes.not_stored(len(events))
+            raise Problem(ProblemKind.QUEUE_FULL, "Nothing was stored. Send it again later.")
+        waiting = Waiting(events, time.monotonic() + self._deadline_seconds)
         self._queue.append(waiting)
+        self._queued_events += len(events)
         self._queued_bytes += waiting.size
         self._arrived.set()
-        problem = await answer
-        if problem is not None:
-            self._minutes.not_stored(1)
-            raise problem
+        answer = await waiting.answer
+        if isinstance(answer, Problem):
+            self._minutes.not_stored(len(events))
+            raise answer
+        return answer
 
     async def _write_groups(self) -> None:
         while self._queue or not self._closing:
             if not await self._has_arrived():
                 await self._probe()
                 continue
-            self._in_flight = self._take(MAX_GROUP_EVENTS)
+            self._in_flight = self._take_group()
             if not self._queue:
                 self._arrived.clear()
-            for group in by_time(self._in_flight, lambda waiting: waiting.event.timestamp):
-                try:
-                    await self._flush(group)
-                except Exception as error:
-                    # Whatever it was: the next group must have its turn.
-                    self._give_up(group, Failure.DEFECT, error)
+            try:
+                await self._flush(self._in_flight)
+            except Exception as error:
+                # Whatever it was: the next group must have its turn.
+                self._give_up(self._in_flight, error)
             self._in_flight = []
 
     async def _has_arrived(self) -> bool:
@@ -164,45 +140,63 @@ class Writer:
         else:
             self._note_back()
 
+    def _take_group(self) -> list[Waiting]:
+        if self._queued_events <= MAX_GROUP_EVENTS:
+            return self._take(len(self._queue))
+        events = accumulate(len(waiting.events) for waiting in self._queue)
+        return self._take(max(1, sum(1 for count in events if count <= MAX_GROUP_EVENTS)))
+
     def _take(self, count: int) -> list[Waiting]:
         taken, self._queue = self._queue[:count], self._queue[count:]
+        self._queued_events -= sum(len(waiting.events) for waiting in taken)
         self._queued_bytes -= sum(waiting.size for waiting in taken)
         return taken
 
-    async def _flush(self, group: Sequence[Waiting], *, again: bool = False) -> None:
-        """Write the group, whatever it takes, until each of its events has an answer."""
+    async def _flush(self, group: Sequence[Waiting]) -> None:
+        """Write a group, whatever it takes; a sender is answered once all of its events are."""
+        settled = Settled()
+        parts = by_time(
+            [event for waiting in group for event in waiting.events], lambda event: event.timestamp
+        )
+        for part in parts[:-1]:
+            await self._write(part, group, settled)
+            # The parts go back in time: what began after the end of this one is settled.
+            since = min(event.timestamp for event in part)
+            settled.answer([waiting for waiting in group if waiting.since >= since])
+            group = [waiting for waiting in group if waiting.since < since]
+        await self._write(parts[-1], group, settled)
+        settled.answer(group)
+
+    async def _write(
+        self, events: Sequence[Event], group: Sequence[Waiting], settled: Settled
+    ) -> None:
+        """Write events as often as it takes, until their senders all have another answer."""
+        again = False
         pause = FIRST_PAUSE_SECONDS
-        while group := [waiting for waiting in group if not waiting.answer.done()]:
+        while not all(waiting.answer.done() for waiting in group):
             started = time.monotonic()
             try:
-                events = [waiting.event for waiting in group]
-                given = any(event.id_is_given for event in events)
-                await self._store.write(events, again=again or given)
+                await write_settled(self._store, events, settled, again=again)
             except Exception as error:
                 failure = classify(error)
-                ours = failure is Failure.DEFECT and not isinstance(error, psycopg.Error)
-                if len(group) > 1 and (failure is Failure.REFUSED or ours):
-                    half = len(group) // 2
-                    await self._flush(group[:half], again=again)
-                    await self._flush(group[half:], again=again)
-                elif failure in (Failure.REFUSED, Failure.DEFECT):
-                    self._give_up(group, failure, error)
-                else:
-                    if failure is Failure.AWAY:
-                        self._note_away(failure, error)
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-                    again = True
+                if failure not in (Failure.AWAY, Failure.RETRY):
+                    raise
+                if failure is Failure.AWAY:
+                    self._note_away(failure, error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                again = True
             else:
-                self._note_written(group, time.monotonic() - started)
+                self._note_written(events, group, time.monotonic() - started)
+                return
 
-    def _note_written(self, group: Sequence[Waiting], seconds: float) -> None:
-        for waiting in group:
-            waiting.resolve(None)
-        accepted = min(waiting.expires for waiting in group) - self._deadline_seconds
-        self._minutes.stored(len(group), time.monotonic() - accepted)
+    def _note_written(
+        self, events: Sequence[Event], group: Sequence[Waiting], seconds: float
+    ) -> None:
+        accepted = group[0].expires - self._deadline_seconds
+        self._minutes.stored(len(events), time.monotonic() - accepted)
         self._note_back()
-        log.info("flush", events=len(group), milliseconds=round(seconds * 1000, 2))
+        log.info("flush", events=len(events), milliseconds=round(seconds * 1000, 2))
 
     def _note_back(self) -> None:
         if self.away is not None:
@@ -214,13 +208,11 @@ class Writer:
             log.error("database is away", failure=failure.value, error=first_line(error))
         self.away = first_line(error)
 
-    def _give_up(self, group: Sequence[Waiting], failure: Failure, error: BaseException) -> None:
-        log.error(
-            "events not stored", events=len(group), failure=failure.value, error=first_line(error)
-        )
-        kind = ProblemKind.REFUSED_EVENT if failure is Failure.REFUSED else ProblemKind.DEFECT
+    def _give_up(self, group: Sequence[Waiting], error: BaseException) -> None:
+        events = sum(len(waiting.events) for waiting in group)
+        log.error("events not stored", events=events, error=first_line(error))
         for waiting in group:
-            waiting.resolve(Problem(kind, "The event was not stored."))
+            waiting.resolve(Problem(ProblemKind.DEFECT, "Nothing was stored."))
 
     async def _expire_regularly(self) -> None:
         while True:
@@ -229,16 +221,8 @@ class Writer:
             # The queue is in order of arrival, so what has expired stands at its head.
             for waiting in self._take(bisect_left(self._queue, now, key=lambda one: one.expires)):
                 waiting.resolve(
-                    Problem(ProblemKind.NOT_STORED, "The event was not stored. Send it again.")
+                    Problem(ProblemKind.NOT_STORED, "Nothing was stored. Send it again.")
                 )
             for waiting in self._in_flight:
                 if waiting.expires < now:
-                    waiting.resolve(_unknown_outcome(waiting.event))
-
-
-def _unknown_outcome(event: Event) -> Problem:
-    return Problem(
-        ProblemKind.NOT_STORED,
-        "The database did not confirm the event in time. Send it again with this event_id.",
-        more={"event_id": str(UUID(bytes=event.event_id))},
-    )
+                    waiting.resolve(unknown_outcome(waiting.events))

@@ -1,7 +1,8 @@
--- Writer: one row an array element; rows that are there already are left alone.
+-- Writer: one row an array element; rows that are there already are left alone, and not returned.
 insert into events (timestamp, event_id, site_id, user_id, event_type, payload)
 select timestamp, event_id, site_id, user_id, event_type::event_type, payload
 from unnest(
     %b::timestamptz[], %b::uuid[], %b::smallint[], %b::text[], %b::text[], %b::jsonb[]
 ) as event (timestamp, event_id, site_id, user_id, event_type, payload)
 on conflict do nothing
+returning event_id

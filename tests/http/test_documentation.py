@@ -259,6 +259,9 @@ def test_a_moment_that_the_service_reads_is_valid_by_the_schema(moment: Any, zon
     [
         ("post", "/events", event(), 202),
         ("post", "/events", {}, 400),
+        ("post", "/events/batch", [event(), {}], 202),
+        ("post", "/events/batch", [{}], 400),
+        ("post", "/events/batch", [], 400),
         ("get", "/events", None, 200),
         ("get", "/analytics/event-counts", None, 200),
         ("get", "/analytics/event-counts-by-type", None, 200),

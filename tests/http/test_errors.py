@@ -17,7 +17,7 @@ import pytest
 
 import service.ingest.endpoints
 from service.events import InvalidEventError
-from service.ingest import writer
+from service.ingest import bodies, writer
 from service.problems import FieldError, Problem, ProblemKind
 from tests.http.support import (
     assert_problem,
@@ -166,7 +166,7 @@ def test_each_request_has_an_id_of_its_own(service: httpx.Client) -> None:
 def test_a_body_that_does_not_come_is_408(
     service: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_endpoints(), "BODY_SECONDS", 0.1)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.1)
     head = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
     answer = exchange(service.base_url, head, b"{", until=b"}")
     assert status_of(answer) == 408

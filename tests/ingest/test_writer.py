@@ -1,8 +1,10 @@
 """The writer, on the real database: what is kept, what is refused, and what senders are told."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import psycopg
@@ -11,6 +13,7 @@ import pytest
 from service.events import Event
 from service.ingest.minutes import Minutes
 from service.ingest.store import COPY_FROM_EVENTS, Store
+from service.ingest.waiting import Kept
 from service.ingest.writer import Writer
 from service.problems import Problem, ProblemKind
 from tests.support.events import make_event, numbered_event
@@ -43,8 +46,10 @@ async def writing(
 
 async def keep_all(writer: Writer, events: Sequence[Event]) -> list[Problem | None]:
     """Hand all of the events over at once and return each one's answer."""
-    answers = await asyncio.gather(*map(writer.keep, events), return_exceptions=True)
-    assert all(answer is None or isinstance(answer, Problem) for answer in answers), answers
+    answers = await asyncio.gather(
+        *(writer.keep([event]) for event in events), return_exceptions=True
+    )
+    assert all(isinstance(answer, Kept | Problem) for answer in answers), answers
     return [answer if isinstance(answer, Problem) else None for answer in answers]
 
 
@@ -72,16 +77,67 @@ def test_all_are_stored_when_their_senders_are_answered(database_url: str, count
 
 
 @pytest.mark.parametrize("neighbours", [0, 1, 20, COPY_FROM_EVENTS + 10])
-def test_a_refused_row_harms_no_neighbour(database_url: str, neighbours: int) -> None:
-    async def scenario() -> list[Problem | None]:
+def test_a_refused_row_is_set_aside_and_harms_no_neighbour(
+    database_url: str, neighbours: int
+) -> None:
+    async def scenario() -> list[Kept]:
         async with writing(database_url) as writer:
-            return await keep_all(writer, [*good[::2], bad, *good[1::2]])
+            requests = [[event] for event in good[::2]] + [[bad, *good[1::2]]]
+            return await asyncio.gather(*map(writer.keep, requests))
 
     good, bad = [numbered_event() for _ in range(neighbours)], make_event(payload=REFUSED_PAYLOAD)
-    answers = asyncio.run(scenario())
+    *others, kept = asyncio.run(scenario())
     assert stored_ids(database_url) == ids(good)
-    refused = [answer for answer in answers if answer is not None]
-    assert [problem.kind for problem in refused] == [ProblemKind.REFUSED_EVENT]
+    assert kept == Kept(refused=frozenset([bad.event_id]))
+    assert set(others) <= {Kept()}
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("select event_id, site_id, sqlstate, body from rejected_events")
+        [(event_id, site_id, sqlstate, body)] = rows.fetchall()
+    assert (event_id.bytes, site_id, sqlstate) == (bad.event_id, bad.site_id, "22P05")
+    assert json.loads(body) == {
+        "event_id": str(event_id),
+        "user_id": "user",
+        "event_type": "view",
+        "payload": {"url": "\0"},
+    }
+
+
+def test_a_request_is_answered_once_all_of_its_events_are_stored(database_url: str) -> None:
+    async def scenario() -> None:
+        async with writing(database_url) as writer:
+            tasks = [asyncio.create_task(writer.keep(events)) for events in requests]
+            for done in asyncio.as_completed(tasks):
+                await done
+                stored = set(stored_ids(database_url))
+                for task, events in zip(tasks, requests, strict=True):
+                    assert not task.done() or stored.issuperset(ids(events))
+
+    now = datetime.now(UTC)
+    requests = [
+        [make_event(now - timedelta(hours=number * hours)) for number in range(size)]
+        for hours, size in [(0, 1), (1, 5), (2, 40), (0, 200), (3, 2)]
+    ]
+    asyncio.run(scenario())
+
+
+def test_what_was_stored_already_is_told_to_those_who_send_it_again(database_url: str) -> None:
+    async def scenario() -> None:
+        async with writing(database_url) as writer:
+            assert await writer.keep(given[:3]) == Kept()
+            assert await writer.keep(given) == Kept(duplicates=3)
+            assert await writer.keep([*given, numbered_event()]) == Kept(duplicates=5)
+            fresh = given_event()
+            both = await asyncio.gather(
+                writer.keep([given[0], fresh, fresh]), writer.keep([fresh, numbered_event()])
+            )
+            assert list(both) == [Kept(duplicates=2), Kept(duplicates=1)]
+
+    def given_event() -> Event:
+        return numbered_event()._replace(id_is_given=True)
+
+    given = [given_event() for _ in range(5)]
+    asyncio.run(scenario())
+    assert len(stored_ids(database_url)) == 8
 
 
 @pytest.mark.parametrize("limit", [{"queue_events": 5}, {"queue_bytes": 1200}])
@@ -102,7 +158,7 @@ def test_a_full_queue_takes_no_more(database_url: str, limit: dict[str, int]) ->
 def test_closing_writes_what_is_queued(database_url: str) -> None:
     async def scenario() -> None:
         async with writing(database_url) as writer:
-            handed_over = [asyncio.create_task(writer.keep(event)) for event in events]
+            handed_over = [asyncio.create_task(writer.keep([event])) for event in events]
             await asyncio.sleep(0)
         await asyncio.gather(*handed_over)
 
@@ -162,9 +218,9 @@ def test_what_waits_behind_a_lock_is_answered_by_its_deadline_and_stored_once_at
         assert problem.kind is ProblemKind.NOT_STORED
         if event.event_id in stored:
             # It had been sent, so that nobody could know: then the answer bears the id.
-            assert problem.more == {"event_id": str(UUID(bytes=event.event_id))}
+            assert problem.more == {"event_ids": [str(UUID(bytes=event.event_id))]}
     assert problems[-1] is not None
-    assert problems[-1].more == {"event_id": str(UUID(bytes=sent.event_id))}
+    assert problems[-1].more == {"event_ids": [str(UUID(bytes=sent.event_id))]}
 
 
 @pytest.mark.native(reason="sessions can't be terminated there; tests/faults kills the server")
@@ -172,7 +228,7 @@ def test_a_broken_connection_is_renewed_and_its_group_written_once(database_url:
     async def scenario() -> None:
         async with writing(database_url) as writer:
             for event in events:
-                await writer.keep(event)
+                await writer.keep([event])
                 with psycopg.connect(database_url, autocommit=True) as other:
                     other.execute(
                         "select pg_terminate_backend(pid) from pg_stat_activity "
@@ -193,7 +249,7 @@ def test_a_database_that_was_read_only_for_a_while_is_written_to_again(database_
             other.execute(f"alter database {name} set default_transaction_read_only = on".encode())
             async with writing(database_url) as writer:
                 assert writer.away is not None
-                waiting = asyncio.create_task(writer.keep(event))
+                waiting = asyncio.create_task(writer.keep([event]))
                 await asyncio.sleep(0.3)
                 other.execute("set default_transaction_read_only = off")
                 reset = f"alter database {name} reset default_transaction_read_only"

@@ -1,0 +1,116 @@
+"""A batch of events: each is read as if it had come alone, and one that is wrong harms no other."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError, WrapValidator
+from pydantic_core.core_schema import ValidatorFunctionWrapHandler
+
+from service.events import (
+    MAX_EVENT_BYTES,
+    AnyEvent,
+    Event,
+    InvalidEventError,
+    event_of,
+    parse_event,
+)
+from service.problems import FieldError, Problem, ProblemKind
+
+MAX_EVENTS = 10_000
+MAX_VALUES = 1_000_000
+"""Of an array: it is read as a whole, and 8 MiB of empty lists would be half a gigabyte."""
+
+Parsed = Event | InvalidEventError
+"""What became of one of the events sent."""
+
+
+def parse_batch(body: bytes, media_type: str) -> list[Parsed]:
+    """Return what was sent, in its order: events, and why others are none.
+
+    JSON is an array; NDJSON has an event a line, blank lines don't count. Without one of their
+    types, what begins with [ is an array. Raises Problem where the whole is no batch.
+    """
+    array = media_type == "application/json" or (
+        media_type != "application/x-ndjson" and body.lstrip(b" \t\r\n").startswith(b"[")
+    )
+    parsed = _parse_array(body) if array else list(_parse_lines(body))
+    if not parsed:
+        raise _no_batch("Must hold at least one event")
+    _refuse_second_contents(parsed)
+    return parsed
+
+
+def _no_batch(message: str) -> Problem:
+    return Problem(
+        ProblemKind.INVALID_BATCH,
+        "Nothing was stored.",
+        [FieldError(field="body", message=message)],
+    )
+
+
+def _more_than(limit: int, what: str) -> Problem:
+    detail = f"A batch may hold at most {limit} {what}."
+    return Problem(ProblemKind.BODY_TOO_LARGE, detail)
+
+
+def _invalid(field: str, message: str) -> InvalidEventError:
+    return InvalidEventError([FieldError(field=field, message=message)])
+
+
+_TOO_LARGE = f"Must be at most {MAX_EVENT_BYTES} bytes"
+
+
+def _parse_item(item: Any, validate: ValidatorFunctionWrapHandler) -> Parsed:
+    try:
+        event = event_of(item, validate)
+    except InvalidEventError as error:
+        return error
+    # How it was written is not known any more; what is stored of it is what there is to bound.
+    return event if len(event.payload) <= MAX_EVENT_BYTES else _invalid("payload", _TOO_LARGE)
+
+
+_ARRAY: TypeAdapter[Any] = TypeAdapter(
+    Annotated[list[Annotated[AnyEvent, WrapValidator(_parse_item)]], Field(max_length=MAX_EVENTS)]
+)
+
+
+def _parse_array(body: bytes) -> list[Parsed]:
+    # A value stands after one of these, at the most; in texts they are few.
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
+        raise _more_than(MAX_VALUES, "values")
+    try:
+        parsed: list[Parsed] = _ARRAY.validate_json(body)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)[0]
+        if found["type"] == "too_long":
+            raise _more_than(MAX_EVENTS, "events") from None
+        raise _no_batch(found["msg"]) from None
+    return parsed
+
+
+# From the first character that is not blank: blank lines are passed over as fast as can be.
+_LINE = re.compile(rb"[^ \t\r\n][^\n]*")
+
+
+def _parse_lines(body: bytes) -> Iterator[Parsed]:
+    for number, line in enumerate(_LINE.finditer(body)):
+        if number == MAX_EVENTS:
+            raise _more_than(MAX_EVENTS, "events")
+        text = line[0].rstrip(b" \t\r")
+        if len(text) > MAX_EVENT_BYTES:
+            yield _invalid("body", _TOO_LARGE)
+            continue
+        try:
+            yield parse_event(text)
+        except InvalidEventError as error:
+            yield error
+
+
+def _refuse_second_contents(parsed: list[Parsed]) -> None:
+    """Refuse events whose id an earlier event of the batch has with another content."""
+    first: dict[bytes, Event] = {}
+    for index, event in enumerate(parsed):
+        if isinstance(event, Event) and first.setdefault(event.event_id, event) != event:
+            message = "Is the id of another event of this batch, with another content"
+            parsed[index] = _invalid("event_id", message)

@@ -1,0 +1,107 @@
+"""The body of a request: what its headers say of it, and its bytes, as long as they are few."""
+
+import asyncio
+from typing import NamedTuple
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+
+from service.events import MAX_EVENT_BYTES
+from service.ingest.inflating import CODINGS
+from service.problems import FieldError, Problem, ProblemKind, first_errors
+
+BODY_SECONDS = 10.0
+"""How long a body may take to arrive."""
+
+DROPPED_BYTES = 1024 * 1024
+"""A body that is too large, but announces no more than this, is read and dropped after the answer:
+a client that is cut off while it sends may not see the answer. Others are cut off."""
+
+CLOSE = {"Connection": "close"}
+
+# navigator.sendBeacon sends text as text/plain; a request without a type is taken at its word.
+UNTYPED = ("text/plain", "")
+
+
+class BodyRules(NamedTuple):
+    """What the body of an endpoint may be."""
+
+    noun: str
+    max_bytes: int
+    types: tuple[str, ...] = ("application/json",)
+    codings: tuple[str, ...] = ()
+
+
+EVENT = BodyRules("event", MAX_EVENT_BYTES)
+BATCH = BodyRules(
+    "batch", 8 * 1024 * 1024, ("application/json", "application/x-ndjson"), codings=CODINGS
+)
+
+
+def refuse_parameters(request: Request) -> None:
+    """Raise Problem where the URL has a query: no parameter changes what is stored."""
+    if request.url.query:
+        raise Problem(
+            ProblemKind.INVALID_QUERY,
+            "Nothing was stored.",
+            first_errors(
+                FieldError(field=name, message="Is not a parameter of this endpoint")
+                for name in request.query_params
+            ),
+        )
+
+
+def media_type_of(headers: Headers, rules: BodyRules) -> str:
+    """Return the media type, "" where there is none. Raises Problem where it isn't taken."""
+    media_type = headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type not in (*rules.types, *UNTYPED):
+        raise Problem(
+            ProblemKind.NOT_JSON,
+            f"Send the {rules.noun} as {' or '.join(rules.types)}.",
+            headers={"Accept-Post": ", ".join(rules.types)},
+        )
+    return media_type
+
+
+def coding_of(headers: Headers, rules: BodyRules) -> str:
+    """Return the content coding, identity where there is none. Raises Problem likewise."""
+    coding = ",".join(headers.getlist("content-encoding")).strip().lower() or "identity"
+    if coding not in ("identity", *rules.codings):
+        known = ", ".join(rules.codings) or "identity"
+        raise Problem(
+            ProblemKind.NOT_JSON,
+            f"The {rules.noun} may have these content codings: {known}.",
+            headers={"Accept-Encoding": known},
+        )
+    return coding
+
+
+async def read_body(request: Request, rules: BodyRules) -> bytes:
+    """Return the body as it was sent. Raises Problem where it is too large, or too slow."""
+    announced = _announced_bytes(request.headers)
+    if announced > rules.max_bytes:
+        raise _too_large(rules, {} if announced <= DROPPED_BYTES else CLOSE)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > rules.max_bytes:
+                    raise _too_large(rules, CLOSE)
+    except TimeoutError:
+        raise Problem(
+            ProblemKind.BODY_TIMEOUT, "The body did not arrive in time.", headers=CLOSE
+        ) from None
+    except ClientDisconnect:
+        raise Problem(ProblemKind.MALFORMED_REQUEST, "The body was cut short.") from None
+    return bytes(body)
+
+
+def _announced_bytes(headers: Headers) -> int:
+    # httptools has seen to it that these are digits; leading zeros may be thousands.
+    return int(headers.get("content-length", "").lstrip("0") or 0)
+
+
+def _too_large(rules: BodyRules, headers: dict[str, str]) -> Problem:
+    detail = f"The body of the {rules.noun} may be at most {rules.max_bytes} bytes."
+    return Problem(ProblemKind.BODY_TOO_LARGE, detail, headers=headers)
