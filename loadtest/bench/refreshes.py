@@ -8,8 +8,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -20,6 +19,8 @@ from psycopg import Connection
 from rich.console import Console
 from rich.table import Table
 
+from loadtest.bench.beside import Work, beside
+from loadtest.bench.figures import percentile
 from loadtest.bench.ways import ours
 from loadtest.databases import fresh_database, load_sample_events, versions
 
@@ -74,37 +75,23 @@ def refresh(connection: Connection, figures: Figures, level: str, job: int) -> N
     figures.refreshes.setdefault(level, []).append((begun, time.perf_counter()))
 
 
-@contextmanager
-def repeated(url: str, every_seconds: float, work: Callable[[Connection], None]) -> Iterator[None]:
-    """Do some work at intervals, on a connection of its own, while it is entered."""
-    over = threading.Event()
+def repeated(url: str, every_seconds: float, act: Callable[[Connection], None]) -> Work:
+    """Return what does something at intervals, on a connection of its own."""
 
-    def repeat() -> None:
+    def work(stop: threading.Event) -> None:
         with psycopg.connect(url, autocommit=True) as connection:
             due = time.monotonic() + every_seconds
-            while not over.wait(max(0, due - time.monotonic())):
-                work(connection)
+            while not stop.wait(max(0, due - time.monotonic())):
+                act(connection)
                 due += every_seconds
 
-    thread = threading.Thread(target=repeat)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def percentile(spans: list[Span], share: float) -> float:
-    """Return the milliseconds within which that share of them ended."""
-    ordered = sorted(end - begun for begun, end in spans)
-    return ordered[math.ceil(len(ordered) * share) - 1] * 1000 if ordered else math.nan
+    return work
 
 
 def row(spans: list[Span]) -> tuple[str, ...]:
     """Return their number, median, 99th percentile and maximum."""
-    shown = (f"{percentile(spans, share):.1f}" for share in (0.5, 0.99, 1))
-    return f"{len(spans):,}", *shown
+    times = [(end - begun) * 1000 for begun, end in spans] or [math.nan]
+    return f"{len(spans):,}", *(f"{percentile(times, part):.1f}" for part in (50, 99, 100))
 
 
 def main(
@@ -124,7 +111,7 @@ def main(
         load_sample_events(url, events, *days)
         policies = connection.execute(POLICIES).fetchall()
         begun = time.monotonic()
-        with (
+        with beside(
             repeated(url, 1 / GROUPS_A_SECOND, lambda at: write(at, figures, group, late)),
             repeated(url, 1 / counts, lambda at: count(at, figures, chance)),
         ):
@@ -145,10 +132,10 @@ def main(
     for name, spans in figures.refreshes.items():
         table.add_row(f"refresh of {name}", *row(spans))
     refreshes = [span for spans in figures.refreshes.values() for span in spans]
-    beside = [one for one in figures.counts if overlaps(one, refreshes)]
+    met = [one for one in figures.counts if overlaps(one, refreshes)]
     apart = [one for one in figures.counts if not overlaps(one, refreshes)]
     table.add_row("counts until now, apart from refreshes", *row(apart))
-    table.add_row("counts until now, beside a refresh", *row(beside))
+    table.add_row("counts until now, beside a refresh", *row(met))
     console.print(table)
 
 

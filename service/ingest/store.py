@@ -1,7 +1,8 @@
 """Writes groups of events in one transaction each, over one connection that it renews."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -69,8 +70,7 @@ class Store:
             raise
 
     async def _write(self, events: Sequence[Event], *, again: bool) -> Sequence[bytes]:
-        connection = await self._connected()
-        try:
+        async with self._in_use() as connection:
             if again or len(events) < COPY_FROM_EVENTS:
                 arrays = [BinaryArray(array) for array in encode_arrays(events)]
                 cursor = await connection.execute(self._insert, arrays, prepare=True, binary=True)
@@ -79,9 +79,6 @@ class Store:
                 return _others(events, {event_id.bytes for (event_id,) in await cursor.fetchall()})
             async with connection.cursor().copy(COPY_EVENTS) as copy:
                 await copy.write(encode_copy(events))
-        except (asyncio.CancelledError, ReadOnlySqlTransaction):
-            await connection.close()
-            raise
         return ()
 
     async def set_aside(self, event: Event, error: BaseException) -> None:
@@ -92,7 +89,6 @@ class Store:
             log.error("refused event not set aside", error=first_line(failed))
 
     async def _set_aside(self, event: Event, error: BaseException) -> None:
-        connection = await self._connected()
         values = {
             "event_id": UUID(bytes=event.event_id),
             "site": event.site_id,
@@ -100,33 +96,36 @@ class Store:
             "sqlstate": getattr(error, "sqlstate", None),
             "reason": first_line(error),
         }
-        try:
+        async with self._in_use() as connection:
             await connection.execute(self._insert_rejected, values)
-        except asyncio.CancelledError:
-            await connection.close()
-            raise
 
     async def check(self) -> None:
         """Raise what psycopg raises, TimeoutError, or OSError, unless the database takes writes."""
         await self._in_time(min(CHECK_SECONDS, self._deadline_seconds), self._check())
 
     async def _check(self) -> None:
-        connection = await self._connected()
-        try:
+        async with self._in_use() as connection:
             cursor = await connection.execute("show transaction_read_only")
             if await cursor.fetchone() != ("off",):
                 # A session keeps what it began with: a new one shall ask again.
                 await self.close()
                 raise OSError("the database is read-only")
-        except asyncio.CancelledError:
-            await connection.close()
-            raise
 
     async def close(self) -> None:
         """Give the connection up; the next write opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+    @asynccontextmanager
+    async def _in_use(self) -> AsyncIterator[AsyncConnection]:
+        """Yield the connection; close it if its statement is given up, or it can't write."""
+        connection = await self._connected()
+        try:
+            yield connection
+        except (asyncio.CancelledError, ReadOnlySqlTransaction):
+            await connection.close()
+            raise
 
     async def _connected(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed:
