@@ -7,11 +7,12 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from service.database.embedded import EmbeddedDatabase
 from tests.support.ledger import Comparison, Ledger, Senders
-from tests.support.services import ServiceProcess
+from tests.support.services import ServiceProcess, wait_until_replayed
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
@@ -33,6 +34,7 @@ async def kill_under_load(
             await asyncio.sleep(moments.uniform(0, LATEST_KILL_SECONDS))
             await asyncio.to_thread(kill)
         await senders.until_accepted(50)
+    wait_until_replayed(service.base_url)
     comparison = ledger.compare(database_url)
     print(f"{KILLS} kills: {comparison}")
     return comparison
@@ -56,15 +58,19 @@ def test_killing_the_service_loses_nothing_that_was_accepted(
     assert comparison.unknown > 0, "no kill met a request in flight"
 
 
+def kill_once_it_runs(database: EmbeddedDatabase) -> None:
+    """Kill the server, once it has been started again after the last time."""
+    with psycopg.connect(database.url, connect_timeout=30):
+        os.kill(database.pid, signal.SIGKILL)
+
+
 def test_killing_the_database_loses_nothing_that_was_accepted(tmp_path: Path) -> None:
     with EmbeddedDatabase(tmp_path / "data") as database:
         service = ServiceProcess(database.url, tmp_path / "service.log")
         service.start()
         try:
             comparison = asyncio.run(
-                kill_under_load(
-                    service, database.url, lambda: os.kill(database.pid, signal.SIGKILL)
-                )
+                kill_under_load(service, database.url, lambda: kill_once_it_runs(database))
             )
         finally:
             service.kill()
