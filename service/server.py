@@ -54,7 +54,8 @@ def serve(
 ) -> None:
     """Serve until a signal; what is in flight is answered first. Calls `ready` once it serves.
 
-    Raises SpoolError. Where the database could not be reached for it, it is migrated as soon as it can be.
+    Where the database could not be reached for it, it is migrated as soon as it can be. Raises
+    SpoolError.
     """
     configure_logging(settings)
     if settings.spool_bytes:
