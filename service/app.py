@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
-from service import analytics, demo, documentation, health, ingest, reading
+from service import analytics, demo, documentation, health, ingest, reading, scraping
 from service.database.connections import read_pool
 from service.ingest.minutes import MinuteReports, Minutes
 from service.ingest.store import Store
@@ -46,6 +46,7 @@ def create_app(settings: Settings) -> Starlette:
     )
 
     freshness = health.Freshness(pool)
+    gauges = scraping.Gauges(pool, freshness)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -53,6 +54,7 @@ def create_app(settings: Settings) -> Starlette:
             pool,
             MinuteReports(minutes, settings.database_url),
             freshness.asked_regularly(),
+            gauges.measured_regularly(),
             writer,
         ):
             yield
@@ -64,6 +66,7 @@ def create_app(settings: Settings) -> Starlette:
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
             *reading.routes(pool, exports, deadline_seconds=settings.read_deadline_seconds),
             *health.routes(writer, freshness),
+            *scraping.routes(gauges),
             *documentation.routes(),
             *demo.routes(),
         ],

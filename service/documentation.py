@@ -330,6 +330,7 @@ def openapi() -> dict[str, Any]:
                 ProblemKind.NOT_READY,
             )
         },
+        "/metrics": {"get": _get_metrics()},
     }
     for path, operations in paths.items():
         for operation in operations.values():
@@ -450,6 +451,15 @@ def _export_events() -> dict[str, Any]:
             "application/x-ndjson": {"schema": _schema("StoredEvent")},
             "text/csv": {"schema": {"type": "string"}},
         },
+    }
+    return operation
+
+
+def _get_metrics() -> dict[str, Any]:
+    operation = _get("getMetrics", "Counts and measures of the service, for Prometheus", {})
+    operation["responses"]["200"] = {
+        "description": "Prometheus's text format",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
     }
     return operation
 
