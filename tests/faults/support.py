@@ -43,10 +43,10 @@ def statuses(answers: Sequence[Answer]) -> set[int]:
 
 
 async def watch(senders: Senders, seconds: float) -> list[Answer]:
-    """Let senders send for so long; return the answers to what was sent in that time."""
+    """Let senders send for so long; return the answers that came in that time."""
     started = time.monotonic()
     await asyncio.sleep(seconds)
-    return [one for one in senders.answers if one.at - one.seconds >= started]
+    return senders.since(started)
 
 
 async def assert_recovers(senders: Senders) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.control import Lie, create_app
 from tests.support.ledger import Ledger
-from tests.support.senders import Senders
+from tests.support.senders import Habit, Senders
 from tests.support.services import ServiceProcess, serving
 
 pytestmark = pytest.mark.fault
@@ -26,7 +26,7 @@ def test_a_service_that_acknowledges_from_memory_is_seen_to_lose_events(
     database_url: str, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger) as senders:
+        async with Senders(service.base_url, ledger, habits=[Habit()]) as senders:
             for _ in range(KILLS):
                 await senders.until_accepted(100)
                 await asyncio.to_thread(service.kill_and_restart)
@@ -44,7 +44,7 @@ def test_a_service_that_acknowledges_from_memory_is_seen_to_lose_events(
 @pytest.mark.parametrize("lie", [lie for lie in get_args(Lie) if lie != "memory"])
 def test_every_other_breach_is_seen(database_url: str, lie: Lie) -> None:
     async def scenario(base_url: str) -> None:
-        async with Senders(base_url, ledger, count=2):
+        async with Senders(base_url, ledger, count=2, habits=[Habit()]):
             while len(ledger.fates) < 10:  # noqa: ASYNC110 - polled, not announced
                 await asyncio.sleep(0.01)
 

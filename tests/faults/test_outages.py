@@ -17,7 +17,7 @@ from tests.faults.support import (
 )
 from tests.support.ledger import Ledger
 from tests.support.proxy import Proxy
-from tests.support.senders import Senders
+from tests.support.senders import Habit, Senders
 from tests.support.services import ServiceProcess
 
 pytestmark = pytest.mark.fault
@@ -33,7 +33,7 @@ def test_without_a_spool_every_answer_is_503_and_memory_stays_flat(
     away = lasting(12, 60)
 
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger, batch=100) as senders:
+        async with Senders(service.base_url, ledger, habits=[Habit(100)]) as senders:
             await senders.until_accepted(1_000)
             proxy.refuse()
             await asyncio.sleep(away / 3)
@@ -56,14 +56,11 @@ def test_without_a_spool_every_answer_is_503_and_memory_stays_flat(
     assert_kept(f"database away for {away} s, no spool", ledger, database_url)
 
 
-@pytest.mark.parametrize("batch", [1, 20])
-def test_short_outages_at_random_moments_lose_nothing(
-    database_url: str, tmp_path: Path, batch: int
-) -> None:
+def test_short_outages_at_random_moments_lose_nothing(database_url: str, tmp_path: Path) -> None:
     chance = random.Random(3)
 
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger, batch=batch, given_ids=True) as senders:
+        async with Senders(service.base_url, ledger) as senders:
             for _ in range(int(lasting(4, 20))):
                 await senders.until_accepted(50)
                 await asyncio.sleep(chance.uniform(0, 0.5))
@@ -78,4 +75,4 @@ def test_short_outages_at_random_moments_lose_nothing(
         with service.running():
             asyncio.run(scenario())
             service.terminate()
-    assert_kept(f"outages of 2 s, {batch} events a request", ledger, database_url)
+    assert_kept("outages of 2 s", ledger, database_url)

@@ -39,7 +39,7 @@ def test_a_locked_table_piles_nothing_up(database_url: str, tmp_path: Path) -> N
     seconds = lasting(8, 30)
 
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger, batch=20) as senders:
+        async with Senders(service.base_url, ledger) as senders:
             await senders.until_accepted(200)
             with blocked_table(database_url, native=True):
                 answers = await watch(senders, seconds)
@@ -97,7 +97,7 @@ def test_terminated_connections_are_not_the_senders_concern(
     times = int(lasting(8, 30))
 
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger, batch=20) as senders:
+        async with Senders(service.base_url, ledger) as senders:
             await senders.until_accepted(50)
             for _ in range(times):
                 started = time.monotonic()

@@ -32,12 +32,22 @@ class Answer:
     events: int
 
 
-class Senders:
-    """Send until they are told to stop.
+@dataclass(frozen=True)
+class Habit:
+    """How one sender sends."""
 
-    Requests hold `batch` events: 1 is POST /events. With `given_ids` each event has an id of its
-    own, and a request is sent again until it is answered 202, now and then also after that.
-    """
+    batch: int = 1
+    """Events in a request; 1 is POST /events."""
+    given_ids: bool = False
+    """Whether each event has an id of its own: then a request is sent again until it is answered
+    202, and now and then also after that."""
+
+
+MIXED = (Habit(), Habit(given_ids=True), Habit(20), Habit(20, given_ids=True))
+
+
+class Senders:
+    """Send, each by one of the habits to one of the services, until they are told to stop."""
 
     def __init__(
         self,
@@ -45,15 +55,13 @@ class Senders:
         ledger: Ledger,
         *,
         count: int = 32,
-        batch: int = 1,
-        given_ids: bool = False,
+        habits: Sequence[Habit] = MIXED,
         pause_seconds: float = 0.0,
     ) -> None:
         self._base_urls = [base_urls] if isinstance(base_urls, str) else list(base_urls)
         self._ledger = ledger
         self._count = count
-        self._batch = batch
-        self._given_ids = given_ids
+        self._habits = habits
         self._pause_seconds = pause_seconds
         self._stop = asyncio.Event()
         self.answers: list[Answer] = []
@@ -85,23 +93,24 @@ class Senders:
         return [answer for answer in self.answers if answer.at >= moment]
 
     async def _send(self, number: int) -> None:
-        base_url = self._base_urls[number % len(self._base_urls)]
+        base_url = self._base_urls[number // len(self._habits) % len(self._base_urls)]
+        habit = self._habits[number % len(self._habits)]
         chance = random.Random(number)
         while not self._stop.is_set():
-            numbers = self._new_events()
+            numbers = self._new_events(habit)
             body = self._body(numbers)
             again = True
             while again:
                 status = await self._post(base_url, numbers, body)
-                again = self._given_ids and (
+                again = habit.given_ids and (
                     (status != 202 and not self._stop.is_set()) or chance.random() < AGAIN
                 )
                 if status != 202 or self._pause_seconds:
                     await self._wait(self._pause_seconds if status == 202 else PAUSE_SECONDS)
 
-    def _new_events(self) -> list[int]:
-        numbers = self._ledger.new_events(self._batch)
-        if self._given_ids:
+    def _new_events(self, habit: Habit) -> list[int]:
+        numbers = self._ledger.new_events(habit.batch)
+        if habit.given_ids:
             now = time.time_ns() // 1_000_000
             self._ledger.ids.update((number, UUID(bytes=new_event_id(now))) for number in numbers)
         return numbers
@@ -112,18 +121,18 @@ class Senders:
             event_of(number) | ({"event_id": str(ids[number])} if number in ids else {})
             for number in numbers
         ]
-        return json.dumps(events[0] if self._batch == 1 else events).encode()
+        return json.dumps(events[0] if len(events) == 1 else events).encode()
 
     async def _post(self, base_url: str, numbers: Sequence[int], body: bytes) -> int:
         """Send, note the answer, and return its status, 0 if there is none."""
-        path = "/events" if self._batch == 1 else "/events/batch"
+        path = "/events" if len(numbers) == 1 else "/events/batch"
         started = time.monotonic()
         answer = None
         with contextlib.suppress(httpx.TransportError):
             answer = await self._client.post(
                 base_url + path, content=body, headers={"Content-Type": "application/json"}
             )
-        self._ledger.note(numbers, answer, batch=self._batch > 1)
+        self._ledger.note(numbers, answer, batch=len(numbers) > 1)
         status = 0 if answer is None else answer.status_code
         now = time.monotonic()
         self.answers.append(Answer(now, now - started, status, len(numbers)))
