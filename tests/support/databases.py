@@ -55,11 +55,11 @@ def new_database(server_url: str) -> Iterator[str]:
             connection.execute(drop)
 
 
-def url_of(server_url: str, name: str) -> str:
-    """Return the URL of another database of the same server."""
+def url_of(server_url: str, name: str, *, port: int | None = None) -> str:
+    """Return the URL of another database of the same server, or of a port that leads there."""
     parts = conninfo_to_dict(server_url)
     password = f":{parts['password']}" if parts.get("password") else ""
-    host, port = parts.get("host", "127.0.0.1"), parts.get("port", 5432)
+    host, port = parts.get("host", "127.0.0.1"), port or int(parts.get("port") or 5432)
     return f"postgresql://{parts.get('user', 'postgres')}{password}@{host}:{port}/{name}"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Self
 
 import httpx
 import uvicorn
@@ -72,6 +73,8 @@ def wait_until_replayed(base_url: str, seconds: float = 60) -> None:
 class ServiceProcess:
     """`python -m service serve` as a process of its own, on a port that stays the same."""
 
+    command: tuple[str, ...] = ("-m", "service", "serve")
+
     def __init__(self, database_url: str, log: Path, **environment: str) -> None:
         with bind("127.0.0.1", 0) as listener:
             self.port = listener.getsockname()[1]
@@ -89,7 +92,7 @@ class ServiceProcess:
         """Start, and wait until it answers."""
         with self._log.open("ab") as log:
             self.process = process = subprocess.Popen(
-                [sys.executable, "-m", "service", "serve"],
+                [sys.executable, *self.command],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
@@ -103,6 +106,27 @@ class ServiceProcess:
             return httpx.get(f"{self.base_url}/health/live", timeout=1).is_success
         except httpx.TransportError:
             return False
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Have it started; kill it at the end."""
+        self.start()
+        try:
+            yield self
+        finally:
+            self.kill()
+
+    def kill_and_restart(self) -> None:
+        """Kill it and start it again on the same port."""
+        self.kill()
+        self.start()
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory it holds."""
+        assert self.process is not None
+        command = ["ps", "-o", "rss=", "-p", str(self.process.pid)]
+        return int(subprocess.run(command, capture_output=True, check=True).stdout) * 1024
 
     def kill(self) -> None:
         """Kill it, as kill -9 does."""

@@ -1,0 +1,91 @@
+"""The network between the service and the database: slow, a black hole, cut around a COMMIT."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.faults.support import (
+    ANSWER_SECONDS,
+    PATIENCE,
+    assert_kept,
+    assert_recovers,
+    lasting,
+    slowest,
+    statuses,
+    watch,
+)
+from tests.support.ledger import Ledger
+from tests.support.proxy import COMMIT, COMMITTED, Proxy
+from tests.support.senders import Senders
+from tests.support.services import ServiceProcess
+
+pytestmark = pytest.mark.fault
+
+DELAY_SECONDS = 0.2
+CUTS = 10
+
+
+def flushes(log: Path) -> list[int]:
+    """Return how many events each flush held, by the log."""
+    lines = [line for line in log.read_text().splitlines() if line.startswith("{")]
+    entries = [json.loads(line) for line in lines]
+    return [entry["events"] for entry in entries if entry["event"] == "flush"]
+
+
+def test_a_slow_network_and_then_a_black_hole(database_url: str, tmp_path: Path) -> None:
+    hole = lasting(8, 30)
+    log = tmp_path / "service.log"
+
+    async def scenario() -> None:
+        async with Senders(service.base_url, ledger) as senders:
+            await senders.until_accepted(50)
+            before = len(flushes(log))
+            proxy.delay_seconds = DELAY_SECONDS
+            await asyncio.sleep(4)
+            largest = max(flushes(log)[before:])
+            proxy.hold()
+            answers = await watch(senders, hole)
+            proxy.delay_seconds = 0
+            proxy.pass_on()
+            await assert_recovers(senders)
+        print(f"groups of up to {largest}; slowest answer in the hole {slowest(answers):.2f} s")
+        # Four senders in eight post 20 events, and nothing is answered while a group is written.
+        assert largest > 40, "batches don't grow with the latency"
+        assert slowest(answers) < ANSWER_SECONDS * PATIENCE
+        assert statuses(answers) <= {202, 503}
+
+    ledger = Ledger()
+    with Proxy(database_url) as proxy:
+        service = ServiceProcess(proxy.url, log, LOG_FORMAT="json")
+        with service.running():
+            asyncio.run(scenario())
+            service.terminate()
+    assert_kept(f"{DELAY_SECONDS} s each way, then nothing for {hole} s", ledger, database_url)
+
+
+@pytest.mark.parametrize("at", [COMMIT, COMMITTED], ids=["at COMMIT", "before its answer"])
+def test_connections_cut_around_a_commit(
+    database_url: str, tmp_path: Path, at: re.Pattern[bytes]
+) -> None:
+    async def scenario() -> None:
+        async with Senders(service.base_url, ledger) as senders:
+            for cut in range(CUTS):
+                await senders.until_accepted(50)
+                proxy.cut_at(at)
+                async with asyncio.timeout(30):
+                    while proxy.cuts == cut:  # noqa: ASYNC110 - polled, not announced
+                        await asyncio.sleep(0.01)
+            await assert_recovers(senders)
+        assert statuses(senders.answers) == {202}
+
+    ledger = Ledger()
+    with Proxy(database_url) as proxy:
+        service = ServiceProcess(proxy.url, tmp_path / "service.log")
+        with service.running():
+            asyncio.run(scenario())
+            service.terminate()
+    comparison = assert_kept(f"cut {CUTS} times around a COMMIT", ledger, database_url)
+    assert comparison.unknown == 0
