@@ -82,7 +82,7 @@ def test_what_is_counted_is_what_was_sent(process: ServiceProcess) -> None:
 
 def test_what_became_of_events_is_counted(process: ServiceProcess) -> None:
     first = httpx.post(f"{process.base_url}/events", json=event(), timeout=20).json()
-    given = event(event_id=first["event_id"])
+    given = event() | {"event_id": first["event_id"]}
     documents = [*(event(n=number) for number in range(40)), {}, given, given]
     answer = httpx.post(f"{process.base_url}/events/batch", json=documents, timeout=20)
     assert answer.json()["accepted"] == 40
