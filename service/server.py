@@ -45,10 +45,13 @@ def exit_on_signals() -> None:
 
 
 def serve(
-    settings: Settings, listener: socket.socket, ready: Callable[[], None] = lambda: None
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    worker: int | None = None,
 ) -> None:
     """Serve until a signal; what is in flight is answered first. Calls `ready` once it serves."""
-    configure_logging(settings)
+    configure_logging(settings, worker=worker)
     config = uvicorn.Config(
         create_app(settings),
         loop="uvloop",

@@ -99,10 +99,13 @@ class Comparison:
 class Senders:
     """Senders that post one event after the other until they are told to stop."""
 
-    def __init__(self, base_url: str, ledger: Ledger, *, count: int = 32) -> None:
+    def __init__(
+        self, base_url: str, ledger: Ledger, *, count: int = 32, name: str = "sender"
+    ) -> None:
         self._base_url = base_url
         self._ledger = ledger
         self._count = count
+        self._name = name
         self._stop = asyncio.Event()
         self._numbers = itertools.count(len(ledger.sent))
 
@@ -114,7 +117,8 @@ class Senders:
             limits=httpx.Limits(max_connections=self._count, max_keepalive_connections=self._count),
         )
         self._tasks = [
-            asyncio.create_task(self._send(f"sender-{number}")) for number in range(self._count)
+            asyncio.create_task(self._send(f"{self._name}-{number}"))
+            for number in range(self._count)
         ]
         return self
 
@@ -133,7 +137,7 @@ class Senders:
 
     async def _send(self, user_id: str) -> None:
         while not self._stop.is_set():
-            url = f"/{next(self._numbers)}"
+            url = f"/{self._name}/{next(self._numbers)}"
             self._ledger.sent[url] = None
             event = {"user_id": user_id, "event_type": "view", "payload": {"url": url}}
             try:
