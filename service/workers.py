@@ -20,6 +20,7 @@ import structlog
 from prometheus_client.multiprocess import mark_process_dead
 
 from service import server
+from service.database.checks import warn_of_losses
 from service.logs import configure_logging
 from service.metrics import FOLDER
 from service.settings import Settings
@@ -38,10 +39,11 @@ def serve(
     settings: Settings, listener: socket.socket, ready: Callable[[], None] = lambda: None
 ) -> None:
     """Serve until a signal, in this process or in workers. Calls `ready` once all of them serve."""
+    configure_logging(settings)
+    warn_of_losses(settings.database_url)
     if settings.workers == 1:
         server.serve(settings, listener, ready)
         return
-    configure_logging(settings)
     with _metrics_folder(), _stop_signals() as stop:
         Supervisor(settings, listener, ready).run(stop)
 
