@@ -34,6 +34,8 @@ STEADY_SECONDS = 10.0
 """A worker that lived so long is started again at once; others after a pause that grows."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the folder in it has a name of its own
+
 
 def serve(
     settings: Settings, listener: socket.socket, ready: Callable[[], None] = lambda: None
@@ -125,7 +127,7 @@ class Worker:
         self._pause = 0 if steady else longer
         self._due = now + self._pause
         log.error(
-            "worker died",
+            "worker ended",
             worker=self._number,
             pid=self.process.pid,
             exit=self.process.exitcode,
@@ -200,7 +202,9 @@ def _keyboard_is_for_the_parent() -> Iterator[None]:
 @contextmanager
 def _metrics_folder() -> Iterator[None]:
     """Let the workers count in files of a new folder."""
-    with TemporaryDirectory(prefix="tallymark-metrics-") as folder:
+    # In memory where that is possible: a full disk under a mapped file kills who writes to it.
+    where = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
+    with TemporaryDirectory(prefix="tallymark-metrics-", dir=where) as folder:
         os.environ[FOLDER] = folder
         try:
             yield

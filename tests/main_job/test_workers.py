@@ -87,14 +87,14 @@ def post(service: ServiceProcess) -> httpx.Response:
 
 def kill_one(service: Service) -> None:
     """Kill the worker that was started last, and wait until that is known."""
-    died = len(service.entries("worker died"))
+    ended = len(service.entries("worker ended"))
     os.kill(service.pids()[-1], signal.SIGKILL)
-    eventually(lambda: len(service.entries("worker died")) > died, 10)
+    eventually(lambda: len(service.entries("worker ended")) > ended, 10)
 
 
 def wait_for_the_next(service: Service) -> None:
     """Wait until there are as many workers as there shall be."""
-    wanted = WORKERS + len(service.entries("worker died"))
+    wanted = WORKERS + len(service.entries("worker ended"))
     eventually(lambda: len(service.pids()) == wanted, 20)
 
 
@@ -119,7 +119,7 @@ def test_a_killed_worker_is_replaced_while_the_others_answer(
         assert post(service).status_code == 202
         wait_for_the_next(service)
     eventually(lambda: posted(service) == 22, 5)
-    dead = service.entries("worker died")
+    dead = service.entries("worker ended")
     assert [entry["exit"] for entry in dead] == [-signal.SIGKILL] * 2
     # Each worker has a connection to count by, and those that died have none.
     eventually(lambda: connections(service) == WORKERS, 20)
@@ -142,7 +142,7 @@ def test_a_worker_that_dies_at_once_is_started_less_and_less_often(
     for _ in range(3):
         kill_one(service)
         wait_for_the_next(service)
-    dead = service.entries("worker died")
+    dead = service.entries("worker ended")
     assert [entry["worker"] for entry in dead] == [dead[0]["worker"]] * 3
     assert [entry["next_in_seconds"] for entry in dead] == [0.5, 1, 2]
 
