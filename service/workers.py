@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -160,10 +161,11 @@ def _work(number: int, settings: Settings, listener: socket.socket, serving: Con
 
 
 def _end_with_parent(stop_seconds: float) -> None:
-    """Stop as if the parent said so once it is gone, however it went."""
+    """Stop as if the parent said so once it is gone, however it went, and leave no files."""
     parent = parent_process()
     assert parent is not None  # noqa: S101 - for the type
     parent.join()
+    rmtree(os.environ[FOLDER], ignore_errors=True)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(stop_seconds)
     os.kill(os.getpid(), signal.SIGKILL)

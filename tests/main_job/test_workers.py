@@ -55,7 +55,7 @@ class Service(ServiceProcess):
 
 @pytest.fixture
 def start(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Starts services on a fresh database, and kills what is left of them."""
+    """Starts services on a fresh database, and stops those that still run."""
     services: list[Service] = []
 
     def start(**environment: str) -> Service:
@@ -67,7 +67,8 @@ def start(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Service]]
 
     yield start
     for service in services:
-        service.kill()
+        if service.process is not None and service.process.poll() is None:
+            service.terminate(30)
     eventually(lambda: not any(runs(pid) for one in services for pid in one.pids()), 30)
 
 
@@ -196,9 +197,20 @@ def test_a_worker_that_hangs_is_killed_and_the_stop_is_in_time(
 def test_workers_do_not_outlive_their_parent(start: Callable[..., Service]) -> None:
     service = start()
     eventually(service.all_answer, 30)
+    folders = {metrics_folder(pid) for pid in service.pids()}
+    assert len(folders) == 1
+    assert all(folder.is_dir() for folder in folders)
     service.kill()
     eventually(lambda: not any(map(runs, service.pids())), 20)
     assert not service.answers()
+    assert not any(folder.exists() for folder in folders)
+
+
+def metrics_folder(pid: int) -> Path:
+    """Return where a worker counts."""
+    environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    (folder,) = (one for one in environment if one.startswith(b"PROMETHEUS_MULTIPROC_DIR="))
+    return Path(folder.partition(b"=")[2].decode())
 
 
 def test_two_instances_on_one_database(start: Callable[..., Service], database_url: str) -> None:
