@@ -15,7 +15,7 @@ COPY sql sql
 COPY service service
 RUN .venv/bin/python -m compileall -q service
 USER tallymark
-ENV HOST=0.0.0.0 PORT=8000 PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1
+ENV HOST=0.0.0.0 PORT=8000 SPOOL_DIRECTORY=/var/lib/tallymark/spool PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1
 EXPOSE 8000
 VOLUME /var/lib/tallymark
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=5 \

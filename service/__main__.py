@@ -18,17 +18,23 @@ Port = Annotated[int | None, typer.Option(help="The TCP port to serve on; else P
 
 @app.command()
 def serve(port: Port = None) -> None:
-    """Migrate the database of DATABASE_URL, then serve."""
-    from service.database.migrations import migrate
-    from service.database.retention import set_retention
+    """Migrate the database of DATABASE_URL, then serve; without it, keep events on the disk."""
+    from service.database.migrations import DatabaseAwayError
+    from service.database.preparation import prepare
     from service.server import bind, exit_on_signals, serve
 
     exit_on_signals()
     settings = load_settings(port=port)
     listener = bind(settings.host, settings.port)
-    migrate(settings.database_url)
-    set_retention(settings.database_url, settings.retention_days)
-    serve(settings, listener)
+    try:
+        prepare(settings.database_url, settings.retention_days)
+    except DatabaseAwayError as error:
+        if settings.spool_bytes == 0:
+            raise
+        typer.echo(f"tallymark: {error} Until it is there, events are kept on the disk.", err=True)
+        serve(settings, listener, migrated=False)
+    else:
+        serve(settings, listener)
 
 
 @app.command(name="migrate")
@@ -134,6 +140,7 @@ def main() -> None:
     """Run the command line; what an operator can mend is told in one plain line."""
     from service.database.embedded import EmbeddedDatabaseError
     from service.database.migrations import DatabaseError
+    from service.ingest.spool import SpoolError
     from service.ops import OpsError
     from service.run import RunError
     from service.server import ListenError
@@ -147,6 +154,7 @@ def main() -> None:
         EmbeddedDatabaseError,
         OpsError,
         RunError,
+        SpoolError,
     ) as error:
         sys.exit(f"tallymark: {error}")
 

@@ -1,8 +1,9 @@
 """The application: routes, what is open while it runs, and how errors are answered."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import cast
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,7 +16,11 @@ from starlette.types import ExceptionHandler
 
 from service import analytics, demo, documentation, health, ingest, reading
 from service.database.connections import read_pool
+from service.database.preparation import migrating
+from service.database.retention import refresh_beside
 from service.ingest.minutes import MinuteReports, Minutes
+from service.ingest.replay import Replay
+from service.ingest.spool import Spool
 from service.ingest.store import Store
 from service.ingest.writer import Writer
 from service.problems import Problem
@@ -24,12 +29,17 @@ from service.requests import REQUEST_ID, Failures, Requests, answer_http_excepti
 from service.settings import Settings
 
 
-def create_app(settings: Settings) -> Starlette:
-    """Return the application; it opens its connections when it starts."""
+def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
+    """Return the application; it opens its connections when it starts.
+
+    Where the database could not be reached for it, the schema is brought up to date behind it.
+    """
     minutes = Minutes()
+    spool = _spool(settings)
     writer = Writer(
-        Store(settings.database_url, deadline_seconds=settings.ingest_deadline_seconds),
+        _store(settings),
         minutes,
+        spool,
         queue_events=settings.ingest_queue_events,
         queue_bytes=settings.ingest_queue_bytes,
         deadline_seconds=settings.ingest_deadline_seconds,
@@ -47,14 +57,22 @@ def create_app(settings: Settings) -> Starlette:
 
     freshness = health.Freshness(pool)
 
+    parts: list[AbstractAsyncContextManager[Any]] = [
+        pool,
+        MinuteReports(minutes, settings.database_url),
+        freshness.asked_regularly(),
+    ]
+    if not migrated:
+        parts.append(migrating(settings.database_url, settings.retention_days))
+    if spool is not None:
+        parts += (spool, _replay(settings, spool, writer))
+    parts.append(writer)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with (
-            pool,
-            MinuteReports(minutes, settings.database_url),
-            freshness.asked_regularly(),
-            writer,
-        ):
+        async with AsyncExitStack() as stack:
+            for part in parts:
+                await stack.enter_async_context(part)
             yield
 
     app = Starlette(
@@ -63,7 +81,7 @@ def create_app(settings: Settings) -> Starlette:
             *ingest.routes(writer),
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
             *reading.routes(pool, exports, deadline_seconds=settings.read_deadline_seconds),
-            *health.routes(writer, freshness),
+            *health.routes(writer, spool, freshness),
             *documentation.routes(),
             *demo.routes(),
         ],
@@ -80,6 +98,23 @@ def create_app(settings: Settings) -> Starlette:
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _spool(settings: Settings) -> Spool | None:
+    if settings.spool_bytes == 0:
+        return None
+    return Spool(settings.spool_directory, limit_bytes=settings.spool_bytes)
+
+
+def _store(settings: Settings) -> Store:
+    return Store(settings.database_url, deadline_seconds=settings.ingest_deadline_seconds)
+
+
+def _replay(settings: Settings, spool: Spool, writer: Writer) -> Replay:
+    async def refresh(start: datetime, end: datetime) -> None:
+        await refresh_beside(settings.database_url, start, end)
+
+    return Replay(spool, _store(settings), away=lambda: writer.away, refresh=refresh)
 
 
 async def lead_to_documentation(_: Request) -> Response:

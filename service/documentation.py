@@ -214,9 +214,19 @@ LIVE_SCHEMA = {
 }
 READY_SCHEMA = {
     "type": "object",
-    "required": ["status", "behind_seconds"],
+    "required": ["status", "behind_seconds", "spool_bytes"],
     "properties": {
-        "status": {"enum": ["ready"]},
+        "status": {
+            "enum": ["ready", "degraded"],
+            "description": "Degraded while the database is away, and events are kept on the "
+            "service's own disk",
+        },
+        "reason": {"type": "string", "description": "Why it is degraded"},
+        "spool_bytes": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "What is on the service's own disk and still to be stored",
+        },
         "behind_seconds": {
             "type": ["object", "null"],
             "description": "By aggregate, how long ago what it has taken in ends: null before its "
@@ -357,7 +367,8 @@ def openapi() -> dict[str, Any]:
 def _post_event() -> dict[str, Any]:
     return {
         "summary": "Store an event",
-        "description": "The answer comes once the event is committed.",
+        "description": "The answer comes once the event is committed; while the database is away, once "
+        "it is on the service's own disk, from where it is stored later.",
         "operationId": "postEvent",
         "requestBody": {
             "required": True,

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
@@ -13,12 +14,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.database.connections import load_query, within
+from service.ingest.spool import Spool
 from service.ingest.writer import Writer
 from service.problems import Problem, ProblemKind
 
 BEHIND = load_query("behind")
 ASK_EVERY_SECONDS = 5.0
 ASK_DEADLINE_SECONDS = 2.0
+DEGRADED = (
+    "The database can't be written to. Events are kept on the local disk until it can; counts are "
+    "not answered, or lack them."
+)
 
 
 class Freshness:
@@ -71,7 +77,7 @@ class Freshness:
             return dict(await cursor.fetchall())
 
 
-def routes(writer: Writer, freshness: Freshness) -> list[Route]:
+def routes(writer: Writer, spool: Spool | None, freshness: Freshness) -> list[Route]:
     """Return the routes of health."""
 
     async def live(_: Request) -> Response:
@@ -80,8 +86,13 @@ def routes(writer: Writer, freshness: Freshness) -> list[Route]:
     async def ready(_: Request) -> Response:
         if writer.full:
             raise Problem(ProblemKind.NOT_READY, "Too many events are waiting to be stored.")
+        answer: dict[str, Any] = {"status": "ready"}
         if writer.away is not None:
-            raise Problem(ProblemKind.NOT_READY, "The database can't be written to.")
-        return JSONResponse({"status": "ready", "behind_seconds": freshness.behind_seconds()})
+            if not writer.spools:
+                raise Problem(ProblemKind.NOT_READY, "The database can't be written to.")
+            answer = {"status": "degraded", "reason": DEGRADED}
+        answer["behind_seconds"] = freshness.behind_seconds()
+        answer["spool_bytes"] = 0 if spool is None else spool.bytes
+        return JSONResponse(answer)
 
     return [Route("/health/live", live), Route("/health/ready", ready)]

@@ -73,6 +73,8 @@ def _embedded(*, fresh: bool) -> Iterator[str]:
     database = EmbeddedDatabase(EMBEDDED_DATA, log=lambda line: typer.echo(f"database: {line}"))
     if fresh:
         database.delete()
+    # What was not stored yet belongs to this database, and goes when its data do.
+    os.environ.setdefault("SPOOL_DIRECTORY", str(EMBEDDED_DATA / "spool"))
     with database:
         yield database.url
     typer.echo(f"Stopped; the data are in {EMBEDDED_DATA.relative_to(ROOT)}")

@@ -1,5 +1,6 @@
 """Every setting: its default, its unit in its name, refused when it is wrong."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, ValidationError
@@ -76,6 +77,12 @@ class Settings(BaseSettings):
     ingest_deadline_seconds: Annotated[
         Seconds, Field(description="An event that is not stored by then is answered 503")
     ] = 5.0
+    spool_directory: Annotated[
+        Path, Field(description="Where events are kept while the database is away")
+    ] = Path(".data/spool")
+    spool_bytes: Annotated[
+        int, Field(ge=0, description="How much may be kept there by a worker; 0: nothing is")
+    ] = 1024**3
     read_connections: Annotated[
         int, Field(ge=1, le=100, description="Database connections for counts and pages")
     ] = 4

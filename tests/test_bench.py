@@ -67,6 +67,10 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
+def test_spool_runs() -> None:
+    assert "SQLite / segments" in run("spool", "--rounds", "1")
+
+
 def test_writes_run() -> None:
     assert "COPY / INSERT" in run("writes", "--rounds", "1")
 

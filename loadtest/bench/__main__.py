@@ -2,7 +2,7 @@
 
 import typer
 
-from loadtest.bench import counts, refreshes, writes
+from loadtest.bench import counts, refreshes, spool, writes
 
 app = typer.Typer(
     add_completion=False,
@@ -13,6 +13,7 @@ app = typer.Typer(
 )
 app.command("counts")(counts.main)
 app.command("refreshes")(refreshes.main)
+app.command("spool")(spool.main)
 app.command("writes")(writes.main)
 
 if __name__ == "__main__":

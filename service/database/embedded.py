@@ -139,7 +139,7 @@ class EmbeddedDatabase:
         """Delete the data of a database that is not running; raises EmbeddedDatabaseError."""
         self._lock = _lock_directory(self._directory)
         try:
-            for name in ("data", "data.new", "jobs.json"):
+            for name in ("data", "data.new", "jobs.json", "spool"):
                 _remove(self._directory / name)
         except OSError as error:
             raise EmbeddedDatabaseError(

@@ -49,6 +49,10 @@ class DatabaseError(Exception):
     """The database can't be used; the text is one plain line that says why and what to do."""
 
 
+class DatabaseAwayError(DatabaseError):
+    """The database can't be reached at the moment."""
+
+
 @dataclass(frozen=True)
 class Migration:
     """One file of sql/migrations."""
@@ -72,11 +76,11 @@ def load_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
 
 
 def connect_or_explain(database_url: str, **options: Any) -> Connection:
-    """Return a connection in autocommit mode. Raises DatabaseError with one plain line."""
+    """Return a connection in autocommit mode. Raises DatabaseAwayError with one plain line."""
     try:
         return Connection.connect(database_url, **CONNECTION | options)
     except psycopg.Error as error:
-        raise DatabaseError(
+        raise DatabaseAwayError(
             f"The database can't be reached: {first_line(error)}. "
             "Is it running, and is its URL right (DATABASE_URL)?"
         ) from None

@@ -1,11 +1,13 @@
 """Refreshes at once, and how long events are kept: see docs/retention.md."""
 
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import psycopg
 from psycopg import Connection, errors
 
+from service.database.connections import connect
 from service.database.failures import first_line
 from service.database.migrations import DatabaseError, connect_or_explain
 
@@ -41,6 +43,17 @@ def refresh(database_url: str, start: datetime | None, end: datetime | None) -> 
             refresh_counts(connection, start, end)
         except psycopg.Error as error:
             raise DatabaseError(f"The refresh failed: {first_line(error)}.") from error
+
+
+async def refresh_beside(database_url: str, start: datetime, end: datetime) -> None:
+    """Refresh as refresh_counts() does, but leave it to a policy that does so just now.
+
+    Raises what psycopg raises.
+    """
+    connecting = connect(database_url, statement_timeout_seconds=REFRESH_DEADLINE_SECONDS)
+    async with await connecting as connection:
+        with suppress(errors.LockNotAvailable):
+            await connection.execute(REFRESH, [start, end])
 
 
 def set_retention(database_url: str, days: int | None) -> None:

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
-import structlog
 from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 from psycopg.errors import ReadOnlySqlTransaction
@@ -15,10 +14,9 @@ from pydantic_core import to_json
 
 from service.database.connections import connect, load_query, within
 from service.database.failures import first_line
+from service.database.migrations import load_migrations
 from service.events import Event
 from service.ingest.encoding import COPY_EVENTS, encode_arrays, encode_copy
-
-log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
@@ -52,6 +50,9 @@ class Store:
         self._deadline_seconds = deadline_seconds
         self._insert = load_query("insert_events")
         self._insert_rejected = load_query("insert_rejected_event")
+        self._can_write = load_query("can_write")
+        self._newest_migration = load_migrations()[-1].version
+        self._retained = load_query("retained_from")
         self._connection: AsyncConnection | None = None
 
     async def write(self, events: Sequence[Event], *, again: bool = False) -> Sequence[bytes]:
@@ -65,7 +66,8 @@ class Store:
     async def _in_time(self, seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
         try:
             return await within(seconds, work)
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError):
+            # What was given up may hold the connection for some time still.
             self._connection = None
             raise
 
@@ -82,11 +84,8 @@ class Store:
         return ()
 
     async def set_aside(self, event: Event, error: BaseException) -> None:
-        """Put an event that the database refuses into rejected_events; what fails is logged."""
-        try:
-            await self._in_time(self._deadline_seconds, self._set_aside(event, error))
-        except Exception as failed:
-            log.error("refused event not set aside", error=first_line(failed))
+        """Put an event that the database refuses into rejected_events, or raise as write()."""
+        await self._in_time(self._deadline_seconds, self._set_aside(event, error))
 
     async def _set_aside(self, event: Event, error: BaseException) -> None:
         values = {
@@ -100,16 +99,31 @@ class Store:
             await connection.execute(self._insert_rejected, values)
 
     async def check(self) -> None:
-        """Raise what psycopg raises, TimeoutError, or OSError, unless the database takes writes."""
+        """Raise what psycopg raises, TimeoutError, or OSError, unless events can be written."""
         await self._in_time(min(CHECK_SECONDS, self._deadline_seconds), self._check())
 
     async def _check(self) -> None:
+        async with self._in_use() as connection, connection.transaction():
+            # Refused without the table, and while somebody has it for himself.
+            await connection.execute("lock table events in row exclusive mode nowait")
+            cursor = await connection.execute(self._can_write, [self._newest_migration])
+            writable, migrated = await cursor.fetchone() or (False, False)
+        if not writable:
+            # A session keeps what it began with: a new one shall ask again.
+            await self.close()
+            raise OSError("the database is read-only")
+        if not migrated:
+            raise OSError("the database has not the schema of this version yet")
+
+    async def retained_from(self) -> int:
+        """Return since when events are kept, as microseconds since 1970. Raises as check()."""
+        return await self._in_time(self._deadline_seconds, self._retained_from())
+
+    async def _retained_from(self) -> int:
         async with self._in_use() as connection:
-            cursor = await connection.execute("show transaction_read_only")
-            if await cursor.fetchone() != ("off",):
-                # A session keeps what it began with: a new one shall ask again.
-                await self.close()
-                raise OSError("the database is read-only")
+            cursor = await connection.execute(self._retained)
+            row = await cursor.fetchone()
+        return 0 if row is None else row[0]
 
     async def close(self) -> None:
         """Give the connection up; the next write opens another."""

@@ -61,6 +61,8 @@ class Settled:
     refused: set[bytes] = field(default_factory=set)
     broken: set[bytes] = field(default_factory=set)
     """Events that could not even be sent: a defect of ours."""
+    not_set_aside: set[bytes] = field(default_factory=set)
+    """Of the refused ones, those that could not be put into rejected_events."""
 
     def answer(self, group: Sequence[Waiting]) -> None:
         """Answer senders whose events are all settled."""

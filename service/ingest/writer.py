@@ -1,24 +1,28 @@
 """Group commit: requests hand their events over and wait; what is there is written as one group.
 
 While a group is being written the next one gathers, so groups grow with the load and no event waits
-for the sake of a larger group.
+for the sake of a larger group. While the database is away, groups go to the spool.
 """
 
 import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import Self
 
 import structlog
 
-from service.database.failures import Failure, classify, first_line
+from service.database.connections import within
+from service.database.failures import Failure, first_line
 from service.events import Event
-from service.ingest.lateness import by_time
+from service.ingest.group import Group
 from service.ingest.minutes import Minutes
-from service.ingest.waiting import Kept, Settled, Waiting, unknown_outcome
-from service.ingest.writing import GroupStore, write_settled
+from service.ingest.presence import Presence
+from service.ingest.spool import Spool, SpoolFullError
+from service.ingest.waiting import Kept, Waiting, unknown_outcome
+from service.ingest.writing import GroupStore
 from service.problems import Problem, ProblemKind
 
 log = structlog.get_logger()
@@ -28,8 +32,10 @@ EXPIRY_SECONDS = 0.1
 """How often it is looked for events whose deadline has passed."""
 PROBE_SECONDS = 1.0
 """How often an idle writer asks whether the database can be written to."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
-"""Between attempts to reach a database that is away."""
+RETRY_SECONDS = 0.05
+"""Between attempts to keep a group that neither the database nor the spool takes."""
+AWAY_SECONDS = 1.5
+"""How long an event waits for a database that is away, where no spool takes it."""
 
 
 class Writer:
@@ -39,6 +45,7 @@ class Writer:
         self,
         store: GroupStore,
         minutes: Minutes,
+        spool: Spool | None,
         *,
         queue_events: int,
         queue_bytes: int,
@@ -46,6 +53,9 @@ class Writer:
     ) -> None:
         self._store = store
         self._minutes = minutes
+        self._spool = spool
+        self._spool_is_full = False
+        self._presence = Presence(store)
         self._queue_events = queue_events
         self._queue_bytes = queue_bytes
         self._deadline_seconds = deadline_seconds
@@ -56,15 +66,14 @@ class Writer:
         self._arrived = asyncio.Event()
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
-        self.away: str | None = None
-        """Why the database can't be written to at the moment, as far as the writer knows."""
 
     async def __aenter__(self) -> Self:
         """Start to write, and know whether that is possible."""
-        await self._probe()
+        await self._presence.probe()
         self._tasks = [
             asyncio.create_task(self._write_groups(), name="writer"),
             asyncio.create_task(self._expire_regularly(), name="expiry"),
+            asyncio.create_task(self._presence.seek(), name="seek"),
         ]
         return self
 
@@ -72,15 +81,28 @@ class Writer:
         """Write what is queued, then end. New events are answered 503 from now on."""
         self._closing = True
         self._arrived.set()
-        writing, expiry = self._tasks
+        writing, *others = self._tasks
         await writing
-        expiry.cancel()
+        for task in others:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await self._store.close()
+
+    @property
+    def away(self) -> str | None:
+        """Why the database can't be written to at the moment, as far as the writer knows."""
+        return self._presence.away
 
     @property
     def full(self) -> bool:
         """Whether another event would be answered 503."""
         return not self._has_room(1)
+
+    @property
+    def spools(self) -> bool:
+        """Whether the spool would take what the database does not."""
+        return self._spool is not None and not self._spool.is_full()
 
     def _has_room(self, events: int) -> bool:
         # What alone is more than may wait has its turn when nothing else waits.
@@ -90,9 +112,10 @@ class Writer:
         )
 
     async def keep(self, events: Sequence[Event]) -> Kept:
-        """Return once the events, one at least, are committed. Raises Problem: none is stored.
+        """Return once the events, one at least, are committed or in the spool.
 
-        The exception is a problem that bears `event_ids`: of these the outcome is not known.
+        Raises Problem: none is kept. The exception is a problem that bears `event_ids`: of these
+        the outcome is not known.
         """
         if self._closing or not self._has_room(len(events)):
             self._minutes.not_stored(len(events))
@@ -111,16 +134,19 @@ class Writer:
     async def _write_groups(self) -> None:
         while self._queue or not self._closing:
             if not await self._has_arrived():
-                await self._probe()
+                if self.away is None:
+                    await self._presence.probe()
                 continue
             self._in_flight = self._take_group()
             if not self._queue:
                 self._arrived.clear()
+            group = Group(self._in_flight)
             try:
-                await self._flush(self._in_flight)
+                await self._keep(group)
             except Exception as error:
                 # Whatever it was: the next group must have its turn.
-                self._give_up(self._in_flight, error)
+                log.error("events not stored", error=first_line(error))
+                group.resolve(Problem(ProblemKind.DEFECT, "Nothing was stored."))
             self._in_flight = []
 
     async def _has_arrived(self) -> bool:
@@ -131,14 +157,6 @@ class Writer:
             except TimeoutError:
                 return False
         return True
-
-    async def _probe(self) -> None:
-        try:
-            await self._store.check()
-        except Exception as error:
-            self._note_away(classify(error), error)
-        else:
-            self._note_back()
 
     def _take_group(self) -> list[Waiting]:
         if self._queued_events <= MAX_GROUP_EVENTS:
@@ -152,72 +170,61 @@ class Writer:
         self._queued_bytes -= sum(waiting.size for waiting in taken)
         return taken
 
-    async def _flush(self, group: Sequence[Waiting]) -> None:
-        """Write a group, whatever it takes; a sender is answered once all of its events are."""
-        settled = Settled()
-        parts = by_time(
-            [event for waiting in group for event in waiting.events], lambda event: event.timestamp
-        )
-        for part in parts[:-1]:
-            await self._write(part, group, settled)
-            # The parts go back in time: what began after the end of this one is settled.
-            since = min(event.timestamp for event in part)
-            settled.answer([waiting for waiting in group if waiting.since >= since])
-            group = [waiting for waiting in group if waiting.since < since]
-        await self._write(parts[-1], group, settled)
-        settled.answer(group)
-
-    async def _write(
-        self, events: Sequence[Event], group: Sequence[Waiting], settled: Settled
-    ) -> None:
-        """Write events as often as it takes, until their senders all have another answer."""
-        again = False
-        pause = FIRST_PAUSE_SECONDS
-        while not all(waiting.answer.done() for waiting in group):
-            started = time.monotonic()
-            try:
-                await write_settled(self._store, events, settled, again=again)
-            except Exception as error:
-                failure = classify(error)
-                if failure not in (Failure.AWAY, Failure.RETRY):
-                    raise
-                if failure is Failure.AWAY:
-                    self._note_away(failure, error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-                again = True
-            else:
-                self._note_written(events, group, time.monotonic() - started)
+    async def _keep(self, group: Group) -> None:
+        """Write a group, or spool it, as often as it takes until its senders have an answer."""
+        while group.is_awaited:
+            if self.away is None and await self._is_written(group):
                 return
+            if self._spool is not None and await self._is_spooled(self._spool, group):
+                return
+            await asyncio.sleep(RETRY_SECONDS)
 
-    def _note_written(
-        self, events: Sequence[Event], group: Sequence[Waiting], seconds: float
-    ) -> None:
-        accepted = group[0].expires - self._deadline_seconds
-        self._minutes.stored(len(events), time.monotonic() - accepted)
-        self._note_back()
-        log.info("flush", events=len(events), milliseconds=round(seconds * 1000, 2))
+    async def _is_written(self, group: Group) -> bool:
+        started = time.monotonic()
+        waiting = group.waiting
+        events = sum(len(one.events) for one in waiting)
+        # Half of the time is left to the spool.
+        seconds = self._deadline_seconds / (1 if self._spool is None else 2)
+        try:
+            await within(seconds, group.write(self._store))
+        except Exception as error:
+            failure = self._presence.note_failed(error)
+            if failure is Failure.DEFECT and self._spool is None:
+                raise
+            return False
+        self._presence.note_written()
+        self._note_kept("flush", waiting, events, started)
+        return True
 
-    def _note_back(self) -> None:
-        if self.away is not None:
-            log.info("database is back")
-            self.away = None
+    async def _is_spooled(self, spool: Spool, group: Group) -> bool:
+        started = time.monotonic()
+        waiting, events = group.waiting, group.unsettled
+        try:
+            await spool.append(events)
+        except SpoolFullError as error:
+            if not self._spool_is_full:
+                log.error("spool is full", error=first_line(error))
+            self._spool_is_full = True
+            return False
+        self._spool_is_full = False
+        group.settle()
+        self._note_kept("spooled", waiting, len(events), started)
+        return True
 
-    def _note_away(self, failure: Failure, error: BaseException) -> None:
-        if self.away is None:
-            log.error("database is away", failure=failure.value, error=first_line(error))
-        self.away = first_line(error)
-
-    def _give_up(self, group: Sequence[Waiting], error: BaseException) -> None:
-        events = sum(len(waiting.events) for waiting in group)
-        log.error("events not stored", events=events, error=first_line(error))
-        for waiting in group:
-            waiting.resolve(Problem(ProblemKind.DEFECT, "Nothing was stored."))
+    def _note_kept(self, how: str, waiting: Sequence[Waiting], events: int, started: float) -> None:
+        now = time.monotonic()
+        accepted = waiting[0].expires - self._deadline_seconds
+        self._minutes.stored(events, now - accepted)
+        log.info(how, events=events, milliseconds=round((now - started) * 1000, 2))
 
     async def _expire_regularly(self) -> None:
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
-            now = time.monotonic()
+            # Nobody waits long for a database that is away if there is no spool.
+            patience = 0.0
+            if self.away is not None and not self.spools:
+                patience = max(0.0, self._deadline_seconds - AWAY_SECONDS)
+            now = time.monotonic() + patience
             # The queue is in order of arrival, so what has expired stands at its head.
             for waiting in self._take(bisect_left(self._queue, now, key=lambda one: one.expires)):
                 waiting.resolve(

@@ -24,7 +24,7 @@ class GroupStore(Protocol):
         """Commit the events; return the ids of those that were stored already, with `again`."""
 
     async def set_aside(self, event: Event, error: BaseException) -> None:
-        """Keep an event that the database refuses, where people can look at it."""
+        """Keep an event that the database refuses where people can look at it, or raise."""
 
     async def check(self) -> None:
         """Raise unless events can be written, as far as that can be told without writing."""
@@ -53,8 +53,11 @@ async def write_settled(
             ours = failure is Failure.DEFECT and not isinstance(error, psycopg.Error)
             if failure is not Failure.REFUSED and not ours:
                 raise
-            if len(events) == 1:
-                await _set_aside(store, events[0], settled, error)
+            if len(events) == 1 and ours:
+                log.error("event can't be sent", error=first_line(error))
+                settled.broken.add(events[0].event_id)
+            elif len(events) == 1:
+                await set_aside(store, events[0], settled, error)
             else:
                 half = len(events) // 2
                 for part in (events[:half], events[half:]):
@@ -62,10 +65,12 @@ async def write_settled(
         return
 
 
-async def _set_aside(store: GroupStore, event: Event, settled: Settled, error: Exception) -> None:
+async def set_aside(store: GroupStore, event: Event, settled: Settled, error: Exception) -> None:
+    """Keep an event that can't be stored where people can look at it; what fails is logged."""
     log.error("event refused", error=first_line(error))
-    if isinstance(error, psycopg.Error):
-        settled.refused.add(event.event_id)
+    settled.refused.add(event.event_id)
+    try:
         await store.set_aside(event, error)
-    else:
-        settled.broken.add(event.event_id)
+    except Exception as failed:
+        log.error("refused event not set aside", error=first_line(failed))
+        settled.not_set_aside.add(event.event_id)

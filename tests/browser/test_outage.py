@@ -61,7 +61,10 @@ def test_an_event_that_the_database_is_too_slow_for_is_stored_once(
     demo: Demo, shared_database_url: str, native: bool
 ) -> None:
     with running_service(
-        database_url=shared_database_url, ingest_deadline_seconds=0.5, read_deadline_seconds=0.5
+        database_url=shared_database_url,
+        ingest_deadline_seconds=0.5,
+        read_deadline_seconds=0.5,
+        spool_bytes=0,
     ) as base_url:
         demo.open(f"{base_url}/demo/").expect_stored(1)
         with blocked_table(shared_database_url, native=native):

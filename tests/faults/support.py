@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tests.support.ledger import Comparison, Ledger
 from tests.support.senders import Answer, Senders
+from tests.support.services import ServiceProcess, wait_until_replayed
 
 FULL = os.environ.get("FAULTS") == "full"
 """Whether faults last as long as docs/durability.md says; else they are short."""
@@ -30,6 +31,12 @@ def assert_kept(what: str, ledger: Ledger, database_url: str) -> Comparison:
     print(f"{what}: {comparison}")
     assert comparison.promise_holds, f"{what}: {comparison}"
     return comparison
+
+
+def settle(service: ServiceProcess) -> None:
+    """Let a service store what is in its spool, and end."""
+    wait_until_replayed(service.base_url)
+    assert service.terminate() == 0
 
 
 def slowest(answers: Sequence[Answer]) -> float:

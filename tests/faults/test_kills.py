@@ -7,10 +7,11 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from service.database.embedded import EmbeddedDatabase
-from tests.faults.support import assert_kept, assert_recovers
+from tests.faults.support import assert_kept, assert_recovers, settle
 from tests.support.ledger import Comparison, Ledger
 from tests.support.senders import Senders
 from tests.support.services import ServiceProcess
@@ -34,7 +35,7 @@ async def kill_under_load(
             await asyncio.sleep(moments.uniform(0, LATEST_KILL_SECONDS))
             await asyncio.to_thread(kill)
             await assert_recovers(senders)
-    await asyncio.to_thread(service.terminate)
+    await asyncio.to_thread(settle, service)
     return assert_kept(f"{KILLS} kills", ledger, database_url)
 
 
@@ -51,7 +52,9 @@ def test_killing_the_database_loses_nothing_that_was_accepted(tmp_path: Path) ->
     with EmbeddedDatabase(tmp_path / "data") as database:
 
         def kill() -> None:
-            os.kill(database.pid, signal.SIGKILL)
+            # It may have been killed again before it could be started.
+            with psycopg.connect(database.url, connect_timeout=30):
+                os.kill(database.pid, signal.SIGKILL)
 
         service = ServiceProcess(database.url, tmp_path / "service.log")
         with service.running():

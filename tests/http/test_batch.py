@@ -294,7 +294,9 @@ def test_an_unknown_outcome_names_the_ids_by_index(
 ) -> None:
     documents: list[Any] = [event(n=0), None, *with_ids(1)]
     with (
-        running_service(database_url=shared_database_url, ingest_deadline_seconds=0.5) as base_url,
+        running_service(
+            database_url=shared_database_url, ingest_deadline_seconds=0.5, spool_bytes=0
+        ) as base_url,
         httpx.Client(base_url=base_url, timeout=20) as client,
     ):
         with blocked_table(shared_database_url, native=native):

@@ -243,7 +243,7 @@ def test_an_invalid_event_says_what_is_wrong_with_it() -> None:
     assert str(InvalidEventError([FieldError(field="f", message="m")])) == "m"
 
 
-# 503: the database does not answer, or there is none
+# 503: the database does not answer, or there is none. Without a spool; test_outage.py has one.
 
 
 @pytest.fixture
@@ -255,6 +255,7 @@ def quick_service(shared_database_url: str) -> Iterator[httpx.Client]:
             ingest_deadline_seconds=0.5,
             read_deadline_seconds=0.5,
             ingest_queue_events=2,
+            spool_bytes=0,
         ) as base_url,
         httpx.Client(base_url=base_url, timeout=20) as client,
     ):
@@ -430,6 +431,7 @@ def service_by_proxy(shared_database_url: str, proxy: SilentProxy) -> Iterator[h
             database_url=f"postgresql://postgres@127.0.0.1:{proxy.port}/{parts['dbname']}",
             ingest_deadline_seconds=0.5,
             read_deadline_seconds=0.5,
+            spool_bytes=0,
         ) as base_url,
         httpx.Client(base_url=base_url, timeout=8) as client,
     ):

@@ -39,8 +39,8 @@ def test_probes_may_use_head(service: httpx.Client, path: str) -> None:
 
 # What the pool says of its attempts is no failure of the test.
 @pytest.mark.filterwarnings("default")
-def test_without_a_database_a_service_is_live_and_not_ready() -> None:
-    with running_service(database_url=unused_url()) as base_url:
+def test_without_a_database_and_a_spool_a_service_is_live_and_not_ready() -> None:
+    with running_service(database_url=unused_url(), spool_bytes=0) as base_url:
         assert httpx.get(f"{base_url}/health/live").status_code == 200
         answer = httpx.get(f"{base_url}/health/ready", timeout=20)
         problem = assert_problem(answer, 503)

@@ -37,6 +37,7 @@ async def writing(
     async with Writer(
         store,
         Minutes(),
+        None,
         queue_events=queue_events,
         queue_bytes=queue_bytes,
         deadline_seconds=deadline_seconds,

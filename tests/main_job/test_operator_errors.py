@@ -59,8 +59,20 @@ def test_a_wrong_setting_is_named(name: str, value: str) -> None:
 @pytest.mark.parametrize("command", ["serve", "migrate"])
 def test_an_unreachable_database(command: str) -> None:
     url = "postgresql://postgres@127.0.0.1:1/tallymark"
-    done = run_service(command, DATABASE_URL=url, PORT="0")
+    # With a spool it serves without its database: tests/http/test_outage.py.
+    done = run_service(command, DATABASE_URL=url, PORT="0", SPOOL_BYTES="0")
     assert_one_line(done, "can't be reached", "DATABASE_URL")
+
+
+def test_a_spool_that_can_t_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    url = "postgresql://127.0.0.1:1/x"
+    spool = str(tmp_path / "file" / "spool")
+    done = run_service("serve", DATABASE_URL=url, PORT="0", SPOOL_DIRECTORY=spool)
+    assert done.returncode == 1
+    # The first line says that there is no database either.
+    _, line = done.stderr.splitlines()
+    assert all(part in line for part in (spool, "SPOOL_DIRECTORY", "SPOOL_BYTES=0"))
 
 
 def test_a_taken_port() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import httpx
@@ -23,9 +24,14 @@ ROOT = Path(__file__).parents[2]
 
 @contextmanager
 def running_service(**settings: object) -> Iterator[str]:
-    """Yield the base URL of a service in a thread of this process, with real connections."""
-    with serving(create_app(Settings.model_validate(settings))) as base_url:
-        yield base_url
+    """Yield the base URL of a service in a thread of this process, with real connections.
+
+    It has a spool of its own, unless told where: what another one left would be stored here.
+    """
+    with TemporaryDirectory() as spool:
+        settings = {"spool_directory": spool} | settings
+        with serving(create_app(Settings.model_validate(settings))) as base_url:
+            yield base_url
 
 
 @contextmanager
@@ -51,6 +57,19 @@ def serving(app: ASGIApp) -> Iterator[str]:
         listener.close()
 
 
+def wait_until_replayed(base_url: str, seconds: float = 60) -> None:
+    """Return once the database is there, and nothing is left in the service's spool."""
+
+    def is_replayed() -> bool:
+        try:
+            answer = httpx.get(f"{base_url}/health/ready", timeout=5).json()
+        except httpx.TransportError:
+            return False
+        return (answer["status"], answer.get("spool_bytes")) == ("ready", 0)
+
+    _wait(is_replayed, lambda: True, seconds)
+
+
 class ServiceProcess:
     """`python -m service serve` as a process of its own, on a port that stays the same."""
 
@@ -64,6 +83,7 @@ class ServiceProcess:
         self._environment = os.environ | {
             "DATABASE_URL": database_url,
             "PORT": str(self.port),
+            "SPOOL_DIRECTORY": str(log.with_name("spool")),
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None

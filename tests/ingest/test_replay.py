@@ -1,0 +1,169 @@
+"""What the writer puts into the spool is stored by the replay, once, whatever is wrong with it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from service.database.retention import refresh_beside
+from service.events import Event
+from service.ingest import replay
+from service.ingest.minutes import Minutes
+from service.ingest.replay import Replay
+from service.ingest.spool import Spool
+from service.ingest.store import Store
+from service.ingest.waiting import Kept
+from service.ingest.writer import Writer
+from tests.counting.counts import stop_jobs
+from tests.ingest.test_writer import REFUSED_PAYLOAD, ids, stored_ids
+from tests.support.events import make_event, numbered_event
+
+LIMIT = 10_000_000
+
+
+@asynccontextmanager
+async def spooling(url: str, directory: Path) -> AsyncIterator[tuple[Writer, Spool]]:
+    """Yield a writer with a spool, which is replayed."""
+    spool = Spool(directory, limit_bytes=LIMIT)
+    writer = Writer(
+        Store(url, deadline_seconds=2.0),
+        Minutes(),
+        spool,
+        queue_events=10_000,
+        queue_bytes=10_000_000,
+        deadline_seconds=4.0,
+    )
+
+    async def refresh(start: datetime, end: datetime) -> None:
+        await refresh_beside(url, start, end)
+
+    store = Store(url, deadline_seconds=5.0)
+    replayed = Replay(spool, store, away=lambda: writer.away, refresh=refresh)
+    async with spool, replayed, writer:
+        yield writer, spool
+
+
+async def emptied(spool: Spool) -> None:
+    """Return once nothing is left."""
+    async with asyncio.timeout(30):
+        while spool.bytes:  # noqa: ASYNC110 - polled, not announced
+            await asyncio.sleep(0.02)
+
+
+async def leave(directory: Path, events: Sequence[Event]) -> None:
+    """Put events into the spool, as a worker that has ended."""
+    async with Spool(directory, limit_bytes=LIMIT) as left:
+        for start in range(0, len(events), 500):
+            await left.append(events[start : start + 500])
+
+
+async def spool_and_replay(url: str, directory: Path, events: Sequence[Event]) -> None:
+    """Put events into the spool, as another worker did, and let them be replayed."""
+    await leave(directory, events)
+    async with spooling(url, directory) as (_, spool):
+        await emptied(spool)
+
+
+def test_without_its_table_the_database_is_away_and_events_are_kept(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A defect of ours, or of an operator's: nothing is refused for it."""
+
+    async def scenario() -> None:
+        async with spooling(database_url, tmp_path) as (writer, spool):
+            with psycopg.connect(database_url, autocommit=True) as other:
+                other.execute("alter table events rename to elsewhere")
+                kept = await asyncio.gather(*(writer.keep([event]) for event in events))
+                assert kept == [Kept()] * len(events)
+                assert "does not exist" in (writer.away or "")
+                assert spool.bytes > 0
+                other.execute("alter table elsewhere rename to events")
+            await emptied(spool)
+
+    events = [numbered_event() for _ in range(10)]
+    asyncio.run(scenario())
+    assert stored_ids(database_url) == ids(events)
+
+
+def test_a_refused_event_of_the_spool_is_set_aside(database_url: str, tmp_path: Path) -> None:
+    good, bad = [numbered_event() for _ in range(50)], make_event(payload=REFUSED_PAYLOAD)
+    asyncio.run(spool_and_replay(database_url, tmp_path, [*good[:20], bad, *good[20:]]))
+    assert stored_ids(database_url) == ids(good)
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("select event_id, sqlstate from rejected_events").fetchall()
+    assert [(event_id.bytes, sqlstate) for event_id, sqlstate in rows] == [(bad.event_id, "22P05")]
+
+
+def test_events_older_than_what_is_kept_are_set_aside(database_url: str, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    new, old = make_event(now), make_event(now - timedelta(days=20))
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        border = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=10)
+        connection.execute("update retention set retained_from = %s", [border])
+    asyncio.run(spool_and_replay(database_url, tmp_path, [old, new]))
+    assert stored_ids(database_url) == ids([new])
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("select event_id, reason from rejected_events").fetchall()
+    assert [event_id.bytes for event_id, _ in rows] == [old.event_id]
+    assert "older than what is kept" in rows[0][1]
+
+
+def test_damage_is_set_aside_and_the_rest_is_stored(database_url: str, tmp_path: Path) -> None:
+    async def leave_damaged() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as left:
+            await left.append(events)
+            (path,) = await left.segments()
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+
+    async def replay_damaged() -> None:
+        async with spooling(database_url, tmp_path) as (_, spool):
+            await emptied(spool)
+
+    events = [numbered_event() for _ in range(101)]
+    asyncio.run(leave_damaged())
+    asyncio.run(replay_damaged())
+    assert len(stored_ids(database_url)) == 100
+    assert set(stored_ids(database_url)) < set(ids(events))
+    assert len(list(tmp_path.glob("*/*.damaged"))) == 1
+
+
+def test_what_is_replayed_is_in_the_aggregates(database_url: str, tmp_path: Path) -> None:
+    """It need not wait for a policy, whatever its time."""
+
+    async def scenario() -> None:
+        await leave(tmp_path, events)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            stop_jobs(connection)
+            async with spooling(database_url, tmp_path), asyncio.timeout(30):
+                while connection.execute(counted).fetchone() != (300,):  # noqa: ASYNC110 - polled
+                    await asyncio.sleep(0.05)
+
+    counted = "select sum(event_count)::integer from event_counts_minute"
+    at = datetime.now(UTC) - timedelta(hours=30)
+    events = [make_event(at + timedelta(minutes=n)) for n in range(300)]
+    asyncio.run(scenario())
+
+
+def test_a_replay_that_is_stopped_at_any_point_stores_each_event_once(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def replay_until(stored: int) -> None:
+        async with spooling(database_url, tmp_path) as (_, spool), asyncio.timeout(30):
+            while spool.bytes and len(stored_ids(database_url)) < stored:  # noqa: ASYNC110 - polled
+                await asyncio.sleep(0.01)
+
+    events = [numbered_event() for _ in range(4000)]
+    monkeypatch.setattr(replay, "BATCH_EVENTS", 100)
+    asyncio.run(leave(tmp_path, events))
+    asyncio.run(replay_until(1))
+    assert len(stored_ids(database_url)) < len(events)
+    assert any(tmp_path.glob("*/*.events"))
+    for stored in range(500, 4001, 500):
+        asyncio.run(replay_until(stored))
+    assert stored_ids(database_url) == ids(events)

@@ -1,0 +1,273 @@
+"""The spool: what is in it survives damage, full disks and the end of its worker."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.events import Event
+from service.ingest.spool import Spool, SpoolError, SpoolFullError, folder
+from service.ingest.spool.records import MARK, decode, encode
+from service.ingest.spool.segments import read
+from tests.support.events import make_event, numbered_event
+
+LIMIT = 10_000_000
+
+events = st.builds(
+    Event,
+    timestamp=st.integers(-(2**63), 2**63 - 1),
+    event_id=st.binary(min_size=16, max_size=16),
+    site_id=st.integers(-(2**15), 2**15 - 1),
+    user_id=st.text(max_size=20).map(str.encode) | st.just(MARK),
+    event_type=st.sampled_from(["view", "click", "location"]),
+    payload=st.binary(max_size=50) | st.just(MARK * 3),
+    id_is_given=st.booleans(),
+)
+
+
+@given(st.lists(events))
+def test_what_is_written_is_read(some: list[Event]) -> None:
+    assert list(decode(encode(some))) == some
+
+
+@given(st.lists(events, max_size=6), st.data())
+def test_damage_costs_no_neighbour(some: list[Event], data: st.DataObject) -> None:
+    """One stretch of bytes is overwritten: the events outside of it are read, in order."""
+    records = [encode([event]) for event in some]
+    whole = b"".join(records)
+    start = data.draw(st.integers(0, len(whole)))
+    end = data.draw(st.integers(start, len(whole)))
+    noise = data.draw(st.binary(min_size=end - start, max_size=end - start))
+    damaged = whole[:start] + noise + whole[end:]
+    found = list(decode(damaged))
+    ends = [sum(map(len, records[: n + 1])) for n in range(len(records))]
+    untouched = [
+        event
+        for event, record, stop in zip(some, records, ends, strict=True)
+        if damaged[stop - len(record) : stop] == record
+    ]
+    assert [one for one in found if isinstance(one, Event)] == untouched
+    lost = sum(map(len, records)) - sum(len(encode([event])) for event in untouched)
+    assert sum(one for one in found if isinstance(one, int)) == lost
+
+
+@given(st.lists(events, min_size=1, max_size=5), st.data())
+def test_a_file_that_is_cut_short_keeps_what_is_whole(
+    some: list[Event], data: st.DataObject
+) -> None:
+    whole = encode(some)
+    cut = data.draw(st.integers(0, len(whole)))
+    found = [one for one in decode(whole[:cut]) if isinstance(one, Event)]
+    assert found == [event for n, event in enumerate(some) if len(encode(some[: n + 1])) <= cut]
+
+
+async def found_in(directory: Path, limit_bytes: int = LIMIT) -> list[Event]:
+    """Return the events that a new worker finds."""
+    async with Spool(directory, limit_bytes=limit_bytes) as spool:
+        return [one for path in await spool.segments() for one in read(path) if one]  # type: ignore[misc]
+
+
+def test_a_worker_finds_what_another_one_left(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            for event in some:
+                await spool.append([event])
+            size = spool.bytes
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            assert spool.bytes == size
+        assert await found_in(tmp_path) == some
+
+    some = [numbered_event() for _ in range(20)]
+    asyncio.run(scenario())
+
+
+def test_what_is_removed_is_gone_and_so_are_the_folders_then(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            await spool.append([numbered_event()])
+            (path,) = await spool.segments()
+            spool.remove(path, damaged=False)
+            assert spool.bytes == 0
+
+    asyncio.run(scenario())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_segment_stays_for_people(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            await spool.append([numbered_event()])
+            (path,) = await spool.segments()
+            spool.remove(path, damaged=True)
+            assert spool.bytes == 0
+            assert await spool.segments() == []
+
+    asyncio.run(scenario())
+    (left,) = tmp_path.glob("*/*")
+    assert left.suffix == ".damaged"
+
+
+def test_segments_are_closed_when_they_are_large_and_are_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            for event in some:
+                await spool.append([event])
+            paths = await spool.segments()
+            assert len(paths) == 4
+            assert [one for path in paths for one in read(path)] == some
+
+    some = [make_event(payload=b"x" * 100) for _ in range(10)]
+    monkeypatch.setattr(folder, "SEGMENT_BYTES", 2 * len(encode(some[:1])) + 1)
+    asyncio.run(scenario())
+
+
+def test_a_spool_takes_no_more_than_its_limit(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Spool(tmp_path, limit_bytes=2000) as spool:
+            while not spool.is_full():
+                await spool.append([numbered_event()])
+            assert 2000 <= spool.bytes < 2200
+            with pytest.raises(SpoolFullError, match="wait in the spool"):
+                await spool.append([numbered_event()])
+            for path in await spool.segments():
+                spool.remove(path, damaged=False)
+            assert not spool.is_full()
+            await spool.append([numbered_event()])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_full_disk_takes_whole_groups_or_nothing(tmp_path: Path) -> None:
+    """All that was acknowledged is there, and nothing else; with room again it goes on."""
+
+    async def scenario() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            await fill(spool, kept)
+            ballast.unlink()
+            assert not spool.is_full()
+            await spool.append([after])
+            kept.append(after)
+        assert await found_in(tmp_path) == kept
+
+    async def fill(spool: Spool, kept: list[Event]) -> None:
+        with suppress(SpoolFullError):
+            while True:
+                group = [make_event(payload=b"x" * 1000) for _ in range(50)]
+                await spool.append(group)
+                kept += group
+
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        ballast = tmp_path / "ballast"
+        ballast.write_bytes(bytes(1_500_000))
+        kept: list[Event] = []
+        after = numbered_event()
+        asyncio.run(scenario())
+        assert len(kept) > 100
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+class FailingDisk:
+    """A pwrite that writes a part and fails, and an fdatasync that fails."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+        self._write = os.pwrite
+
+    def write_half_and_fail(self, file: int, data: bytes, offset: int) -> int:
+        """Write as a disk does that becomes full."""
+        self._write(file, data[: len(data) // 2], offset)
+        raise OSError(28, "No space left on device")
+
+    def fail(self, *_: object) -> None:
+        """Fail as a broken disk does."""
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("fault", ["pwrite", "fdatasync"])
+def test_what_was_refused_is_not_there_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    async def scenario() -> list[Event]:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            await spool.append(kept[:2])
+            with monkeypatch.context() as patch:
+                failing = disk.write_half_and_fail if fault == "pwrite" else disk.fail
+                patch.setattr(os, fault, failing)
+                with pytest.raises(SpoolFullError, match=r"device|error"):
+                    await spool.append(refused)
+                with pytest.raises(SpoolFullError):
+                    await spool.append(refused)
+            await spool.append(kept[2:])
+        return await found_in(tmp_path)
+
+    disk = FailingDisk(monkeypatch)
+    kept, refused = [numbered_event() for _ in range(4)], [numbered_event() for _ in range(10)]
+    assert asyncio.run(scenario()) == kept
+
+
+def test_a_directory_that_can_t_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "spool"
+    in_the_way.write_text("a file")
+    with pytest.raises(SpoolError, match=r"^The spool's directory .* SPOOL_BYTES=0 .*$"):
+        asyncio.run(found_in(in_the_way))
+
+
+HOLD = """
+import asyncio, sys
+from pathlib import Path
+from service.ingest.spool import Spool
+from tests.support.events import numbered_event
+
+async def hold():
+    async with Spool(Path(sys.argv[1]), limit_bytes=10**9) as spool:
+        await spool.append([numbered_event() for _ in range(3)])
+        print("held", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(hold())
+"""
+
+
+def test_a_spool_is_its_workers_until_that_is_dead(tmp_path: Path) -> None:
+    def found() -> Sequence[Event]:
+        return asyncio.run(found_in(tmp_path))
+
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        assert found() == []
+        other.kill()
+        other.wait()
+    assert len(found()) == 3
+
+
+def test_a_worker_adopts_what_another_one_leaves_while_it_runs(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as one:
+            async with Spool(tmp_path, limit_bytes=LIMIT) as other:
+                await other.append(some)
+                assert one.adopt() == 0
+            assert one.adopt() == 1
+            assert one.bytes == len(encode(some))
+            (path,) = await one.segments()
+            one.remove(path, damaged=False)
+            assert one.bytes == 0
+        assert await found_in(tmp_path) == []
+
+    some = [numbered_event() for _ in range(3)]
+    asyncio.run(scenario())
