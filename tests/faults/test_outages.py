@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.support import (
+    MIB,
     PATIENCE,
     assert_kept,
     assert_recovers,
@@ -23,7 +24,6 @@ from tests.support.services import ServiceProcess
 
 pytestmark = pytest.mark.fault
 
-MIB = 1024 * 1024
 GROWTH_BYTES = 20 * MIB
 REFUSAL_SECONDS = 2.0
 

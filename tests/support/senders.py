@@ -2,18 +2,16 @@
 
 import asyncio
 import contextlib
-import json
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 import httpx
 
-from service.events import new_event_id
-from tests.support.ledger import Ledger, event_of
+from tests.support.ledger import Ledger
 
+MILLISECOND_NS = 1_000_000
 PAUSE_SECONDS = 0.1
 """After a reset or a refusal, before the next request."""
 TIMEOUT_SECONDS = 30.0
@@ -98,7 +96,7 @@ class Senders:
         chance = random.Random(number)
         while not self._stop.is_set():
             numbers = self._new_events(habit)
-            body = self._body(numbers)
+            body = self._ledger.request(numbers)
             again = True
             while again:
                 status = await self._post(base_url, numbers, body)
@@ -111,17 +109,8 @@ class Senders:
     def _new_events(self, habit: Habit) -> list[int]:
         numbers = self._ledger.new_events(habit.batch)
         if habit.given_ids:
-            now = time.time_ns() // 1_000_000
-            self._ledger.ids.update((number, UUID(bytes=new_event_id(now))) for number in numbers)
+            self._ledger.give_ids(numbers, [time.time_ns() // MILLISECOND_NS] * len(numbers))
         return numbers
-
-    def _body(self, numbers: Sequence[int]) -> bytes:
-        ids = self._ledger.ids
-        events = [
-            event_of(number) | ({"event_id": str(ids[number])} if number in ids else {})
-            for number in numbers
-        ]
-        return json.dumps(events[0] if len(events) == 1 else events).encode()
 
     async def _post(self, base_url: str, numbers: Sequence[int], body: bytes) -> int:
         """Send, note the answer, and return its status, 0 if there is none."""
