@@ -88,7 +88,7 @@ def test_bodies_that_are_too_large_or_no_bodies(database_url: str, tmp_path: Pat
         "at the limit": (202, sized(SINGLE, FULL)),
         "over it": (413, sized(SINGLE, FULL + b" ")),
         "length too short": (400, sized(SINGLE, FULL, len(FULL) // 2)),
-        "length too long": (408, sized(SINGLE, FULL, len(FULL) + 1)),
+        "length too long": (408, sized(SINGLE, EVENT, len(EVENT) + 1)),
         "endless chunks": (
             413,
             [SINGLE + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 50],

@@ -15,6 +15,8 @@ MILLISECOND_NS = 1_000_000
 PAUSE_SECONDS = 0.1
 """After a reset or a refusal, before the next request."""
 TIMEOUT_SECONDS = 30.0
+IDLE_SECONDS = 2.0
+"""After which a connection is not used again: after 5 the service closes it."""
 AGAIN = 0.05
 """The part of events with ids of their own that are sent again though they were accepted."""
 
@@ -45,7 +47,10 @@ MIXED = (Habit(), Habit(given_ids=True), Habit(20), Habit(20, given_ids=True))
 
 
 class Senders:
-    """Send, each by one of the habits to one of the services, until they are told to stop."""
+    """Send, each by one of the habits to one of the services, until they are told to stop.
+
+    With a rate, which is in events a second, they send no more than that together.
+    """
 
     def __init__(
         self,
@@ -54,19 +59,23 @@ class Senders:
         *,
         count: int = 32,
         habits: Sequence[Habit] = MIXED,
-        pause_seconds: float = 0.0,
+        rate: float | None = None,
     ) -> None:
         self._base_urls = [base_urls] if isinstance(base_urls, str) else list(base_urls)
         self._ledger = ledger
         self._count = count
         self._habits = habits
-        self._pause_seconds = pause_seconds
+        self._seconds_an_event = count / rate if rate else 0.0
         self._stop = asyncio.Event()
         self.answers: list[Answer] = []
 
     async def __aenter__(self) -> "Senders":
         """Start to send."""
-        limits = httpx.Limits(max_connections=self._count, max_keepalive_connections=self._count)
+        limits = httpx.Limits(
+            max_connections=self._count,
+            max_keepalive_connections=self._count,
+            keepalive_expiry=IDLE_SECONDS,
+        )
         self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, limits=limits)
         self._tasks = [asyncio.create_task(self._send(number)) for number in range(self._count)]
         return self
@@ -95,6 +104,7 @@ class Senders:
         habit = self._habits[number % len(self._habits)]
         chance = random.Random(number)
         while not self._stop.is_set():
+            began = time.monotonic()
             numbers = self._new_events(habit)
             body = self._ledger.request(numbers)
             again = True
@@ -103,8 +113,9 @@ class Senders:
                 again = habit.given_ids and (
                     (status != 202 and not self._stop.is_set()) or chance.random() < AGAIN
                 )
-                if status != 202 or self._pause_seconds:
-                    await self._wait(self._pause_seconds if status == 202 else PAUSE_SECONDS)
+                if status != 202:
+                    await self._wait(PAUSE_SECONDS)
+            await self._wait(began + len(numbers) * self._seconds_an_event - time.monotonic())
 
     def _new_events(self, habit: Habit) -> list[int]:
         numbers = self._ledger.new_events(habit.batch)
@@ -128,5 +139,7 @@ class Senders:
         return status
 
     async def _wait(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
