@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
-from service import analytics, demo, documentation, health, ingest, reading
+from service import analytics, demo, documentation, health, ingest, reading, scraping
 from service.database.connections import read_pool
 from service.database.preparation import migrating
 from service.database.retention import refresh_beside
@@ -56,11 +56,13 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
     )
 
     freshness = health.Freshness(pool)
+    gauges = scraping.Gauges(pool, freshness, writer, spool)
 
     parts: list[AbstractAsyncContextManager[Any]] = [
         pool,
         MinuteReports(minutes, settings.database_url),
         freshness.asked_regularly(),
+        gauges.measured_regularly(),
     ]
     if not migrated:
         parts.append(migrating(settings.database_url, settings.retention_days))
@@ -82,6 +84,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
             *reading.routes(pool, exports, deadline_seconds=settings.read_deadline_seconds),
             *health.routes(writer, spool, freshness),
+            *scraping.routes(gauges),
             *documentation.routes(),
             *demo.routes(),
         ],

@@ -340,6 +340,7 @@ def openapi() -> dict[str, Any]:
                 ProblemKind.NOT_READY,
             )
         },
+        "/metrics": {"get": _get_metrics()},
     }
     for path, operations in paths.items():
         for operation in operations.values():
@@ -367,8 +368,8 @@ def openapi() -> dict[str, Any]:
 def _post_event() -> dict[str, Any]:
     return {
         "summary": "Store an event",
-        "description": "The answer comes once the event is committed; while the database is away, once "
-        "it is on the service's own disk, from where it is stored later.",
+        "description": "The answer comes once the event is committed; while the database is away, "
+        "once it is on the service's own disk, from where it is stored later.",
         "operationId": "postEvent",
         "requestBody": {
             "required": True,
@@ -461,6 +462,15 @@ def _export_events() -> dict[str, Any]:
             "application/x-ndjson": {"schema": _schema("StoredEvent")},
             "text/csv": {"schema": {"type": "string"}},
         },
+    }
+    return operation
+
+
+def _get_metrics() -> dict[str, Any]:
+    operation = _get("getMetrics", "Counts and measures of the service, for Prometheus", {})
+    operation["responses"]["200"] = {
+        "description": "Prometheus's text format",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
     }
     return operation
 

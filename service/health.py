@@ -16,6 +16,7 @@ from starlette.routing import Route
 from service.database.connections import load_query, within
 from service.ingest.spool import Spool
 from service.ingest.writer import Writer
+from service.metrics import count_database_error
 from service.problems import Problem, ProblemKind
 
 BEHIND = load_query("behind")
@@ -64,8 +65,9 @@ class Freshness:
             try:
                 self._behind = await within(ASK_DEADLINE_SECONDS, self._ask())
                 self._asked_at = time.monotonic()
-            except (psycopg.Error, PoolTimeout, TimeoutError, OSError):
+            except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
                 # The service is ready, or not, without this.
+                count_database_error(error)
                 self._behind = None
             with suppress(TimeoutError):
                 async with asyncio.timeout(ASK_EVERY_SECONDS):

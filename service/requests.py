@@ -3,17 +3,20 @@
 import re
 import secrets
 import time
+from collections.abc import Callable
 from itertools import takewhile
+from typing import Any
 
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.analytics.parameters import OverTimeQuery
 from service.events import FIELD_NAMES
+from service.metrics import REQUEST_SECONDS, REQUESTS
 from service.problems import Problem, ProblemKind
 
 log = structlog.get_logger()
@@ -35,10 +38,16 @@ _NO_UPGRADE = Problem(
     headers={"Connection": "close"},
 )
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_LEVELS = {"/metrics": 10}
+"""Scrapes come all the time: DEBUG. Else INFO, and ERROR from 500 on."""
+
+Note = Callable[[float], None]
+"""Takes how long a request took, in seconds."""
 
 
 class Requests:
-    """Middleware around the whole application: an id, and a line in the log.
+    """Middleware around the whole application: an id, a line in the log, and metrics.
 
     A successful POST /events is not logged unless asked for: the writer logs a line for each flush.
     """
@@ -46,6 +55,7 @@ class Requests:
     def __init__(self, app: ASGIApp, *, log_ingest_requests: bool) -> None:
         self._app = app
         self._log_ingest_requests = log_ingest_requests
+        self._notes: dict[tuple[Any, str, int], Note] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -63,8 +73,20 @@ class Requests:
                 message["headers"].append((b"x-request-id", request_id.encode()))
             await send(message)
 
-        await self._app(scope, receive, send_with_id)
-        self._log(scope, status, time.perf_counter() - started)
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            seconds = time.perf_counter() - started
+            self._measure(scope, status, seconds)
+        self._log(scope, status, seconds)
+
+    def _measure(self, scope: Scope, status: int, seconds: float) -> None:
+        # The router leaves the endpoint there; labels are put together once for each.
+        key = scope.get("endpoint"), scope["method"], status
+        note = self._notes.get(key)
+        if note is None:
+            note = self._notes[key] = _note_of(scope, status)
+        note(seconds)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
         if status == 202 and not self._log_ingest_requests:
@@ -72,7 +94,7 @@ class Requests:
         problem: Problem | None = scope.get("problem")
         path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "backslashreplace")
         log.log(
-            40 if status >= 500 else 20,
+            40 if status >= 500 else _LEVELS.get(scope["path"], 20),
             "request",
             method=scope["method"],
             path=path,
@@ -114,6 +136,29 @@ class Failures:
                 raise  # All that is left is to cut it short.
             problem = Problem(ProblemKind.DEFECT, "The fault is ours, and has been logged.")
             await problem.response(scope["request_id"])(scope, receive, send)
+
+
+def _note_of(scope: Scope, status: int) -> Note:
+    """Return what counts such requests; a status of 0 is none, where the sender went away."""
+    method = scope["method"] if scope["method"] in _METHODS else "other"
+    route = _route_of(scope)
+    answers = REQUESTS.labels(route, method, status)
+    times = REQUEST_SECONDS.labels(route, method)
+
+    def note(seconds: float) -> None:
+        answers.inc()
+        times.observe(seconds)
+
+    return note
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the template of a request's path, and "none" for a path that is not served."""
+    for route in scope["app"].routes:
+        served = route.app if isinstance(route, Mount) else route.endpoint
+        if served is scope.get("endpoint"):
+            return str(route.path)
+    return "none"
 
 
 def _errors(problem: Problem) -> list[str]:

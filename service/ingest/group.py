@@ -33,6 +33,16 @@ class Group:
         known = self._settled.refused | self._settled.broken
         return [event for part in self._parts for event in part if event.event_id not in known]
 
+    @property
+    def duplicates(self) -> int:
+        """How many of the events were stored already, as their senders were told."""
+        return self._settled.duplicates
+
+    @property
+    def refused(self) -> int:
+        """How many of the events the database refused."""
+        return len(self._settled.refused)
+
     async def write(self, store: GroupStore) -> None:
         """Commit what is not settled. Raises as write_settled(); what was committed stays so."""
         while self._parts:

@@ -4,8 +4,9 @@ import asyncio
 
 import structlog
 
-from service.database.failures import Failure, classify, first_line
+from service.database.failures import Failure, first_line
 from service.ingest.writing import GroupStore
+from service.metrics import count_database_error
 
 log = structlog.get_logger()
 
@@ -32,7 +33,7 @@ class Presence:
 
     def note_failed(self, error: BaseException) -> Failure:
         """Take note that a write failed, and return what that means."""
-        failure = classify(error)
+        failure = count_database_error(error)
         if failure is not Failure.RETRY:
             if self.away is None:
                 log.error("database is away", failure=failure.value, error=first_line(error))

@@ -19,6 +19,12 @@ from service.ingest.spool import Spool
 from service.ingest.spool.segments import DAMAGED, read
 from service.ingest.waiting import Settled
 from service.ingest.writing import GroupStore, set_aside, write_settled
+from service.metrics import (
+    EVENTS_REJECTED,
+    REPLAYED_EVENTS,
+    SPOOL_DAMAGED_BYTES,
+    count_database_error,
+)
 
 log = structlog.get_logger()
 
@@ -92,6 +98,7 @@ class Replay:
                     await self._replay_all()
                 pause = LOOK_SECONDS
             except Exception as error:
+                count_database_error(error)
                 log.error("replay failed", error=first_line(error))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -119,7 +126,7 @@ class Replay:
             await segment.write(batch)
             await asyncio.sleep(time.monotonic() - began)
         if not segment.stuck:
-            await asyncio.to_thread(self._spool.remove, path, damaged=segment.damaged > 0)
+            await self._spool.remove(path, damaged=segment.damaged > 0)
         log.info(
             "replayed",
             events=segment.events,
@@ -129,7 +136,11 @@ class Replay:
             milliseconds=round((time.monotonic() - started) * 1000),
             bytes_left=self._spool.bytes,
         )
+        refused = len(segment.settled.refused)
+        EVENTS_REJECTED.inc(refused)
+        REPLAYED_EVENTS.inc(segment.events - refused - segment.stuck)
         if segment.damaged:
+            SPOOL_DAMAGED_BYTES.inc(segment.damaged)
             kept_as = path.with_suffix(DAMAGED).name
             log.error("spool is damaged", bytes=segment.damaged, kept_as=kept_as)
         return segment

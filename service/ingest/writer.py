@@ -23,6 +23,15 @@ from service.ingest.presence import Presence
 from service.ingest.spool import Spool, SpoolFullError
 from service.ingest.waiting import Kept, Waiting, unknown_outcome
 from service.ingest.writing import GroupStore
+from service.metrics import (
+    EVENTS_DUPLICATE,
+    EVENTS_NOT_STORED,
+    EVENTS_REJECTED,
+    EVENTS_STORED,
+    FLUSH_EVENTS,
+    FLUSH_SECONDS,
+    SPOOLED_EVENTS,
+)
 from service.problems import Problem, ProblemKind
 
 log = structlog.get_logger()
@@ -60,8 +69,9 @@ class Writer:
         self._queue_bytes = queue_bytes
         self._deadline_seconds = deadline_seconds
         self._queue: list[Waiting] = []
-        self._queued_events = 0
-        self._queued_bytes = 0
+        self.queued_events = 0
+        self.queued_bytes = 0
+        """About."""
         self._in_flight: list[Waiting] = []
         self._arrived = asyncio.Event()
         self._closing = False
@@ -107,8 +117,8 @@ class Writer:
     def _has_room(self, events: int) -> bool:
         # What alone is more than may wait has its turn when nothing else waits.
         return not self._queue or (
-            self._queued_events + events <= self._queue_events
-            and self._queued_bytes < self._queue_bytes
+            self.queued_events + events <= self._queue_events
+            and self.queued_bytes < self._queue_bytes
         )
 
     async def keep(self, events: Sequence[Event]) -> Kept:
@@ -118,16 +128,16 @@ class Writer:
         the outcome is not known.
         """
         if self._closing or not self._has_room(len(events)):
-            self._minutes.not_stored(len(events))
+            self._note_not_stored(len(events))
             raise Problem(ProblemKind.QUEUE_FULL, "Nothing was stored. Send it again later.")
         waiting = Waiting(events, time.monotonic() + self._deadline_seconds)
         self._queue.append(waiting)
-        self._queued_events += len(events)
-        self._queued_bytes += waiting.size
+        self.queued_events += len(events)
+        self.queued_bytes += waiting.size
         self._arrived.set()
         answer = await waiting.answer
         if isinstance(answer, Problem):
-            self._minutes.not_stored(len(events))
+            self._note_not_stored(len(events))
             raise answer
         return answer
 
@@ -159,15 +169,15 @@ class Writer:
         return True
 
     def _take_group(self) -> list[Waiting]:
-        if self._queued_events <= MAX_GROUP_EVENTS:
+        if self.queued_events <= MAX_GROUP_EVENTS:
             return self._take(len(self._queue))
         events = accumulate(len(waiting.events) for waiting in self._queue)
         return self._take(max(1, sum(1 for count in events if count <= MAX_GROUP_EVENTS)))
 
     def _take(self, count: int) -> list[Waiting]:
         taken, self._queue = self._queue[:count], self._queue[count:]
-        self._queued_events -= sum(len(waiting.events) for waiting in taken)
-        self._queued_bytes -= sum(waiting.size for waiting in taken)
+        self.queued_events -= sum(len(waiting.events) for waiting in taken)
+        self.queued_bytes -= sum(waiting.size for waiting in taken)
         return taken
 
     async def _keep(self, group: Group) -> None:
@@ -194,6 +204,11 @@ class Writer:
             return False
         self._presence.note_written()
         self._note_kept("flush", waiting, events, started)
+        FLUSH_EVENTS.observe(events)
+        FLUSH_SECONDS.observe(time.monotonic() - started)
+        EVENTS_STORED.inc(events - group.duplicates - group.refused)
+        EVENTS_DUPLICATE.inc(group.duplicates)
+        EVENTS_REJECTED.inc(group.refused)
         return True
 
     async def _is_spooled(self, spool: Spool, group: Group) -> bool:
@@ -209,7 +224,12 @@ class Writer:
         self._spool_is_full = False
         group.settle()
         self._note_kept("spooled", waiting, len(events), started)
+        SPOOLED_EVENTS.inc(len(events))
         return True
+
+    def _note_not_stored(self, events: int) -> None:
+        self._minutes.not_stored(events)
+        EVENTS_NOT_STORED.inc(events)
 
     def _note_kept(self, how: str, waiting: Sequence[Waiting], events: int, started: float) -> None:
         now = time.monotonic()

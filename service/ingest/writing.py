@@ -10,6 +10,7 @@ import structlog
 from service.database.failures import Failure, classify, first_line
 from service.events import Event
 from service.ingest.waiting import Settled
+from service.metrics import count_database_error
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ async def write_settled(
         except Exception as error:
             failure = classify(error)
             if failure is Failure.RETRY and pause is not None:
+                count_database_error(error)
                 await asyncio.sleep(pause)
                 again = True
                 continue
@@ -67,6 +69,7 @@ async def write_settled(
 
 async def set_aside(store: GroupStore, event: Event, settled: Settled, error: Exception) -> None:
     """Keep an event that can't be stored where people can look at it; what fails is logged."""
+    count_database_error(error)
     log.error("event refused", error=first_line(error))
     settled.refused.add(event.event_id)
     try:

@@ -201,11 +201,10 @@ begin
 end
 $$;
 
--- What a family counts by, from the events in pieces of time, by part (see event_counts_raw()).
-create function breakdown_raw(
-    family text, pieces tstzmultirange, edges timestamptz[], site smallint
-)
-returns table (part integer, key text, event_count bigint)
+-- What a family counts by, from the events in pieces of time (see event_counts_raw()); a key comes once
+-- for each day that pieces begin on.
+create function breakdown_raw(family text, pieces tstzmultirange, site smallint)
+returns table (key text, event_count bigint)
 language plpgsql volatile
 set plan_cache_mode = force_custom_plan
 set enable_seqscan = on
@@ -230,11 +229,10 @@ begin
         day_start := day.first;
         day_end := day.last;
         return query
-            select width_bucket(timestamp, edges), key, count(*)
+            select key, count(*)
             from unnest(day.pieces) as piece
             cross join lateral (
                 select
-                    timestamp,
                     case family
                         when 'page_views' then page_path(payload ->> 'url')
                         when 'element_clicks' then clicked_element(payload)
@@ -247,7 +245,7 @@ begin
                 offset 0
             ) as event
             where key is not null
-            group by 1, 2;
+            group by key;
     end loop;
     perform require_events(pieces, interval '15 minutes');
 end
@@ -295,7 +293,7 @@ begin
                 offset 0
             ) as level
             union all
-            select key, event_count from breakdown_raw('page_views', pieces.raw, '{}', at_site)
+            select key, event_count from breakdown_raw('page_views', pieces.raw, at_site)
         ) as part (path, view_count)
         group by path
         order by sum(view_count) desc, path collate "C"
@@ -347,7 +345,7 @@ begin
                 offset 0
             ) as level
             union all
-            select key, event_count from breakdown_raw('element_clicks', pieces.raw, '{}', at_site)
+            select key, event_count from breakdown_raw('element_clicks', pieces.raw, at_site)
         ) as part (element, click_count)
         group by element
         order by sum(click_count) desc, element collate "C"
@@ -358,50 +356,51 @@ $$;
 comment on function top_elements(timestamptz, timestamptz, smallint, integer) is
     'The elements that were clicked most in [range_start, range_end), by exact counts; of equal ones the first by code points. A null bound is an open end';
 
--- How many users have events in [range_start, range_end), by part, and in the whole range, whose part
--- is null. Edges are where parts begin.
-create function active_users_parts(
-    range_start timestamptz,
-    range_end   timestamptz,
-    edges       timestamptz[],
-    site        smallint
+-- How many users have events in pieces of time, which trusted_pieces() gave. One day that is right has
+-- a row for each of its users; else each is remembered until the last row was read, for which there is
+-- more memory than the default (twice this: hash_mem_multiplier).
+create function users_within(
+    days tstzmultirange, quarter_hours tstzmultirange, raw tstzmultirange, site smallint
 )
-returns table (part integer, active_users bigint)
+returns bigint
 language plpgsql volatile
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set work_mem = '32MB'
 set search_path = public, pg_temp
 as $$
-#variable_conflict use_column
-declare
-    pieces record;
 begin
-    pieces := trusted_pieces('users', range_start, range_end, edges);
-    return query
-        with active (part, user_id) as (
-            select width_bucket(bucket, edges), user_id
-            from unnest(pieces.days) as piece
-            cross join lateral (
-                select bucket, user_id
-                from users_daily
-                where bucket >= lower(piece) and bucket < upper(piece) and site_id = site
-                offset 0
-            ) as level
-            union
-            select width_bucket(bucket, edges), user_id
-            from unnest(pieces.quarter_hours) as piece
-            cross join lateral (
-                select bucket, user_id
-                from users_quarter_hour
-                where bucket >= lower(piece) and bucket < upper(piece) and site_id = site
-                offset 0
-            ) as level
-            union
-            select part, key from breakdown_raw('users', pieces.raw, edges, site)
-        )
-        select part, count(*) from active group by part
-        union all
-        select null, count(*) from (select distinct user_id from active) as active_user;
+    if upper(days) - lower(days) = interval '24 hours' and isempty(quarter_hours) and isempty(raw) then
+        return (select count(*) from users_daily where bucket = lower(days) and site_id = site);
+    end if;
+    return (
+        select count(*)
+        from (
+            select user_id
+            from (
+                select user_id
+                from unnest(days) as piece
+                cross join lateral (
+                    select user_id
+                    from users_daily
+                    where bucket >= lower(piece) and bucket < upper(piece) and site_id = site
+                    offset 0
+                ) as level
+                union all
+                select user_id
+                from unnest(quarter_hours) as piece
+                cross join lateral (
+                    select user_id
+                    from users_quarter_hour
+                    where bucket >= lower(piece) and bucket < upper(piece) and site_id = site
+                    offset 0
+                ) as level
+                union all
+                select key from breakdown_raw('users', raw, site) where not isempty(raw)
+            ) as active
+            group by user_id
+        ) as active_user
+    );
 end
 $$;
 
@@ -411,15 +410,17 @@ create function active_users(
     site        smallint    default 1
 )
 returns bigint
-language sql volatile
-begin atomic
-    select parts.active_users
-    from active_users_parts(
-        coalesce(range_start, '-infinity'), coalesce(range_end, 'infinity'), '{}',
-        coalesce(site, 1::smallint)
-    ) as parts
-    where parts.part is null;
-end;
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+declare
+    pieces constant record := trusted_pieces(
+        'users', coalesce(range_start, '-infinity'), coalesce(range_end, 'infinity'), '{}'
+    );
+begin
+    return users_within(pieces.days, pieces.quarter_hours, pieces.raw, coalesce(site, 1::smallint));
+end
+$$;
 
 comment on function active_users(timestamptz, timestamptz, smallint) is
     'How many users have an event in [range_start, range_end), exactly. A null bound is an open end';
@@ -440,19 +441,21 @@ declare
     at_site constant smallint := coalesce(site, 1);
     closed  record;
     starts  timestamptz[];
+    pieces  record;
 begin
     closed := closed_range(range_start, range_end, at_site);
     starts := bucket_starts('day', closed.first, closed.behind, tz);
+    pieces := trusted_pieces('users', closed.first, closed.behind, starts[2:]);
     return query
-        with parts as (
-            select part, active_users
-            from active_users_parts(closed.first, closed.behind, starts[2:], at_site)
-        )
-        select starts[number], coalesce(parts.active_users, 0)
+        select
+            starts[number],
+            users_within(pieces.days * day, pieces.quarter_hours * day, pieces.raw * day, at_site)
         from generate_subscripts(starts, 1) as number
-        left join parts on part = number - 1
+        cross join lateral (
+            select tstzmultirange(tstzrange(starts[number], starts[number + 1]))
+        ) as bucket (day)
         union all
-        select null, active_users from parts where part is null
+        select null, active_users(closed.first, closed.behind, at_site)
         order by 1 nulls last;
 end
 $$;

@@ -144,6 +144,18 @@ def stop_jobs(connection: Connection) -> None:
     )
 
 
+def await_listed_jobs(connection: Connection) -> None:
+    """Wait for what the embedded server's timer found scheduled just before all jobs were stopped.
+
+    It runs its whole list, and takes turns with the connections: a job asks for no more than three
+    statements, so that after as many of ours it is done.
+    """
+    found = connection.execute("select count(*) from timescaledb_information.jobs").fetchone()
+    assert found is not None
+    for _ in range(3 * found[0]):
+        connection.execute("select")
+
+
 @contextmanager
 def repeatable_read(connection: Connection) -> Iterator[None]:
     """All within sees one snapshot; nothing that it writes stays."""

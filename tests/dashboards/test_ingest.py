@@ -7,6 +7,7 @@ import pytest
 from psycopg import Connection
 
 from tests.counting.breakdowns import BREAKDOWN_LEVELS
+from tests.counting.breakdowns import refresh_all as refresh_breakdowns
 from tests.counting.counts import INSERT, LEVELS, refresh, refresh_all
 from tests.dashboards.roles import rights_of
 from tests.dashboards.rows import Row, awaited_row, matching, only_row, rows
@@ -74,25 +75,39 @@ def test_latency_is_what_instances_report(connection: Connection, minute: dateti
     assert only_row(connection, "ingest_latency", instance="fine")["events_a_flush"] == 2.5
 
 
+@pytest.mark.native(reason="a policy of the embedded server may have run")
+def test_an_aggregate_that_was_never_refreshed(connection: Connection) -> None:
+    for aggregate in (*LEVELS, *BREAKDOWN_LEVELS):
+        row = only_row(connection, "freshness", aggregate=aggregate)
+        assert (row["complete_until"], row["behind"], row["stale_buckets"]) == (None, None, 0)
+
+
 def test_a_stale_bucket(connection: Connection, minute: datetime) -> None:
-    first = only_row(connection, "freshness", aggregate="event_counts_minute")
-    assert (first["complete_until"], first["behind"], first["stale_buckets"]) == (None, None, 0)
     # A refresh by hand passes over days without a chunk.
     insert(connection, *(minute - timedelta(days=days) for days in range(4)))
-    refresh_all(connection)
+    refresh_every_level(connection)
     fresh = only_row(connection, "freshness", aggregate="event_counts_minute")
     assert (fresh["stale_ranges"], fresh["stale_buckets"], fresh["oldest_stale"]) == (0, 0, None)
     assert fresh["complete_until"] > minute
     assert timedelta() < fresh["behind"] <= datetime.now(UTC) - minute
 
     late = minute - timedelta(days=2)
-    insert(connection, late + timedelta(seconds=7))
-    assert stale(connection) == {"event_counts_minute": (1, late)}
-    refresh(connection, "event_counts_minute")
     quarter_hour = late - timedelta(minutes=late.minute % 15)
-    assert stale(connection) == {"event_counts_quarter_hour": (1, quarter_hour)}
-    refresh_all(connection)
+    of_events = {
+        level: (1, quarter_hour) for level in BREAKDOWN_LEVELS if level.endswith("_quarter_hour")
+    }
+    insert(connection, late + timedelta(seconds=7))
+    assert stale(connection) == of_events | {"event_counts_minute": (1, late)}
+    refresh(connection, "event_counts_minute")
+    assert stale(connection) == of_events | {"event_counts_quarter_hour": (1, quarter_hour)}
+    refresh_every_level(connection)
     assert stale(connection) == {}
+
+
+def refresh_every_level(connection: Connection) -> None:
+    """Refresh every aggregate, the finer ones first."""
+    refresh_all(connection)
+    refresh_breakdowns(connection)
 
 
 def stale(connection: Connection) -> dict[str, tuple[int, datetime]]:
@@ -108,7 +123,7 @@ def test_an_aggregate_that_nothing_refreshes_is_a_warning(
     connection: Connection, minute: datetime
 ) -> None:
     insert(connection, minute)
-    refresh_all(connection)
+    refresh_every_level(connection)
     found = {row["aggregate"]: row["status"] for row in rows(connection, "freshness")}
     assert found == dict.fromkeys([*LEVELS, *BREAKDOWN_LEVELS], "warning")
 

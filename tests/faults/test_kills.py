@@ -53,7 +53,7 @@ def test_killing_the_database_loses_nothing_that_was_accepted(tmp_path: Path) ->
 
         def kill() -> None:
             # With a spool events are accepted before it has been started again.
-            with psycopg.connect(database.url, connect_timeout=30) as connection:
+            with psycopg.connect(database.url, autocommit=True) as connection:
                 connection.execute("select 1")
                 os.kill(database.pid, signal.SIGKILL)
 

@@ -14,6 +14,7 @@ from service.database.embedded import EmbeddedDatabase
 from service.server import bind
 from tests.http.support import assert_problem, event
 from tests.support.databases import Database, blocked_table
+from tests.support.metrics import scrape
 from tests.support.services import ServiceProcess, running_service, wait_until_replayed
 
 # What the pool and psycopg say of their attempts is no failure of these tests.
@@ -116,6 +117,10 @@ def test_a_service_starts_without_its_database_and_migrates_it_later(tmp_path: P
             answer = httpx.post(f"{process.base_url}/events", json=numbered(number)[0], timeout=20)
             assert answer.status_code == 202
         assert httpx.get(f"{process.base_url}/health/ready").json()["status"] == "degraded"
+        metrics = scrape(process.base_url)
+        assert metrics.value("tallymark_spooled_events_total") == 20
+        assert metrics.value("tallymark_database_away") == 1
+        assert metrics.value("tallymark_spool_bytes") > 20 * 50
         counted = httpx.get(f"{process.base_url}/analytics/event-counts", timeout=20)
         assert_problem(counted, 503)
         process.kill()
@@ -124,6 +129,9 @@ def test_a_service_starts_without_its_database_and_migrates_it_later(tmp_path: P
             wait_until_replayed(process.base_url)
             with psycopg.connect(database.url, autocommit=True) as connection:
                 assert urls_in(connection) == sorted(f"/{number}" for number in range(20))
+            metrics = scrape(process.base_url)
+            assert metrics.value("tallymark_replayed_events_total") == 20
+            assert metrics.value("tallymark_database_errors_total", failure="away") > 0
             assert process.terminate() == 0
     finally:
         process.kill()

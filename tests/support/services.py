@@ -80,7 +80,7 @@ class ServiceProcess:
             self.port = listener.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}"
         self._log = log
-        self._environment = os.environ | {
+        self.environment = os.environ | {
             "DATABASE_URL": database_url,
             "PORT": str(self.port),
             "SPOOL_DIRECTORY": str(log.with_name("spool")),
@@ -94,7 +94,7 @@ class ServiceProcess:
             self.process = process = subprocess.Popen(
                 [sys.executable, *self.command],
                 cwd=ROOT,
-                env=self._environment,
+                env=self.environment,
                 stdout=log,
                 stderr=log,
             )
