@@ -37,8 +37,9 @@ def draw(course: Course, seconds: float, path: Path) -> Path:
         for axis in (rates, latency, memory):
             _mark_faults(axis, course)
         memory.set_xlabel(
-            f"seconds; each point is of {width:.0f} s. Dashed: the service was killed; dotted: its "
-            "connections were cut; grey: the database was away or silent"
+            f"seconds; each point is of {width:.0f} s\n"
+            "dashed: the service was killed; dotted: its connections were cut; "
+            "grey: the database was away or silent"
         )
         return save(figure, path)
 

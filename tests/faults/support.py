@@ -14,7 +14,7 @@ from tests.support.services import ServiceProcess, wait_until_replayed
 MIB = 1024 * 1024
 
 FULL = os.environ.get("FAULTS") == "full"
-"""Whether faults last as long as docs/durability.md says; else they are short."""
+"""Whether faults last as long as they were planned to; else they are short, as for CI."""
 
 PATIENCE = 3
 """How many times a promised deadline a test waits: the machine may be busy."""

@@ -26,7 +26,7 @@ from tests.support.services import ServiceProcess
 pytestmark = pytest.mark.fault
 
 DELAY_SECONDS = 0.2
-CUTS = 10
+CUTS = int(lasting(5, 50))
 
 
 def flushes(log: Path) -> list[int]:

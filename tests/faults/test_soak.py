@@ -15,7 +15,7 @@ from tests.support.senders import Habit
 pytestmark = pytest.mark.fault
 
 ROOT = Path(__file__).parents[2]
-COMMAND = ["-m", "loadtest.soak", "--minutes", "0.4", "--rate", "300", "--every", "3"]
+COMMAND = ["-m", "loadtest.soak", "--minutes", "0.3", "--rate", "300", "--every", "3"]
 
 
 def test_a_short_soak(server_url: str, native: bool, tmp_path: Path) -> None:

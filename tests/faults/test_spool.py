@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 COUNT_SECONDS = 2.0
 GROWTH_BYTES = 20 * MIB
 BATCHES = (Habit(100), Habit(100, given_ids=True))
-KILLS = int(lasting(4, 30))
+KILLS = int(lasting(3, 30))
 ADOPT_SECONDS = 10.0
 
 
@@ -66,7 +66,7 @@ def log_of(service_log: Path, event: str) -> list[dict[str, Any]]:
 def test_while_the_database_is_away_every_event_is_kept(
     database_url: str, proxy: Proxy, tmp_path: Path
 ) -> None:
-    away = lasting(9, 60)
+    away = lasting(6, 60)
 
     async def scenario() -> None:
         async with Senders(service.base_url, ledger, habits=BATCHES) as senders:
@@ -203,7 +203,7 @@ def test_kills_in_the_middle_of_a_replay_store_each_event_once(
     ledger = Ledger()
     service = ServiceProcess(proxy.url, log, LOG_FORMAT="json")
     with service.running():
-        asyncio.run(spool_events(service, proxy, ledger, 30_000))
+        asyncio.run(spool_events(service, proxy, ledger, 20_000))
         proxy.pass_on()
         for _ in range(KILLS):
             service.start()

@@ -30,6 +30,8 @@ class Answer:
     seconds: float
     status: int
     events: int
+    error: str = ""
+    """Why there was no answer."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,15 @@ class Senders:
         count: int = 32,
         habits: Sequence[Habit] = MIXED,
         rate: float | None = None,
+        keep_alive: bool = True,
     ) -> None:
         self._base_urls = [base_urls] if isinstance(base_urls, str) else list(base_urls)
         self._ledger = ledger
         self._count = count
         self._habits = habits
         self._seconds_an_event = count / rate if rate else 0.0
+        # A connection must not be used again when the service is about to close it.
+        self._kept_alive = count if keep_alive else 0
         self._stop = asyncio.Event()
         self.answers: list[Answer] = []
 
@@ -73,7 +78,7 @@ class Senders:
         """Start to send."""
         limits = httpx.Limits(
             max_connections=self._count,
-            max_keepalive_connections=self._count,
+            max_keepalive_connections=self._kept_alive,
             keepalive_expiry=IDLE_SECONDS,
         )
         self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, limits=limits)
@@ -127,15 +132,17 @@ class Senders:
         """Send, note the answer, and return its status, 0 if there is none."""
         path = "/events" if len(numbers) == 1 else "/events/batch"
         started = time.monotonic()
-        answer = None
-        with contextlib.suppress(httpx.TransportError):
+        answer, error = None, ""
+        try:
             answer = await self._client.post(
                 base_url + path, content=body, headers={"Content-Type": "application/json"}
             )
+        except httpx.TransportError as failed:
+            error = repr(failed)
         self._ledger.note(numbers, answer, batch=len(numbers) > 1)
         status = 0 if answer is None else answer.status_code
         now = time.monotonic()
-        self.answers.append(Answer(now, now - started, status, len(numbers)))
+        self.answers.append(Answer(now, now - started, status, len(numbers), error))
         return status
 
     async def _wait(self, seconds: float) -> None:
