@@ -12,20 +12,25 @@
 --
 -- The method: each day adds as much as a day of the last seven did, a chunk's bytes being spread
 -- evenly over its time so far. What has reached the policy's age by then is as much smaller as the
--- chunks that are columns now; what is older than the retention policy keeps is gone.
+-- chunks that are columns now; events that are older than RETENTION_DAYS are gone, while aggregates
+-- grow on, and so is what a retention policy of TimescaleDB drops.
 --
 -- Look: weekly
 
 create or replace view ops.disk_forecast as
 with policy as (
     select
-        hypertable_name::text as hypertable,
+        case proc_name when 'retention_job' then 'events' else hypertable_name::text end as hypertable,
         min((config ->> 'compress_after')::interval) as columns_after,
-        min((config ->> 'drop_after')::interval) as dropped_after
+        min(coalesce(config ->> 'drop_after', config ->> 'keep')::interval) as dropped_after
     from timescaledb_information.jobs
-    where scheduled and proc_name in ('policy_compression', 'policy_retention')
-      and 'string' in (jsonb_typeof(config -> 'compress_after'), jsonb_typeof(config -> 'drop_after'))
-    group by hypertable_name
+    where scheduled and proc_name in ('policy_compression', 'policy_retention', 'retention_job')
+      and 'string' in (
+          jsonb_typeof(config -> 'compress_after'),
+          jsonb_typeof(config -> 'drop_after'),
+          jsonb_typeof(config -> 'keep')
+      )
+    group by 1
 ), chunk as (
     select
         hypertable, range_start, range_end, form, total_bytes,

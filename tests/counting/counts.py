@@ -70,15 +70,15 @@ def raw(connection: Connection, start: Bound, end: Bound, site: int = 1) -> Coun
     return dict(connection.execute(RAW_COUNTS, values).fetchall())
 
 
-def fill(connection: Connection, start: str, end: str, every: str) -> None:
+def fill(connection: Connection, start: str, end: str, every: str, payload: str = "{}") -> None:
     """Insert a view each so often."""
     connection.execute(
         """
         insert into events (timestamp, event_id, user_id, event_type, payload)
-        select moment, gen_random_uuid(), 'somebody', 'view', '{}'
+        select moment, gen_random_uuid(), 'somebody', 'view', %s
         from generate_series(%s::timestamptz, %s::timestamptz, %s::interval) as moment
         """,
-        [start, end, every],
+        [payload, start, end, every],
     )
 
 

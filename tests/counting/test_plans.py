@@ -5,11 +5,14 @@ locked before it runs, and what the planner looks at is locked too.
 """
 
 from collections.abc import Iterator
+from typing import LiteralString
 
 import pytest
 from psycopg import Connection
 
 from service.database.migrations import migrate
+from tests.counting.breakdowns import refresh_all as refresh_breakdowns
+from tests.counting.breakdowns import rows
 from tests.counting.counts import (
     connect,
     counted,
@@ -50,8 +53,10 @@ def connection(server_url: str) -> Iterator[Connection]:
         migrate(url)
         with connect(url) as connection:
             stop_jobs(connection)
-            fill(connection, f"{FIRST} 06:00+00", f"{LAST} 18:00+00", "6 hours")
+            page = '{"url": "/"}'
+            fill(connection, f"{FIRST} 06:00+00", f"{LAST} 18:00+00", "6 hours", page)
             refresh_all(connection)
+            refresh_breakdowns(connection)
             found = connection.execute("select count(*) from show_chunks('events')").fetchone()
             assert found == (CHUNKS,)
             yield connection
@@ -97,6 +102,39 @@ def test_a_chart_of_three_years_touches_no_more(
     assert counts == (CHUNKS * 4 - 3,)
     assert days == ["2022-08-01", "2025-07-31"]
     assert relations < MOST_RELATIONS
+
+
+BREAKDOWNS: dict[LiteralString, list[tuple[object, ...]]] = {
+    "select * from top_pages(%(start)s, %(end)s)": [("/", CHUNKS * 4 - 2)],
+    "select * from top_elements(%(start)s, %(end)s)": [],
+    "select active_users(%(start)s, %(end)s)": [(1,)],
+    "select count(bucket), max(active_users) from active_users_over_time(%(start)s, %(end)s)": [
+        (CHUNKS, 1)
+    ],
+    "select count(bucket) from active_users_over_time(%(start)s, %(end)s, 'Asia/Kathmandu')": [
+        (CHUNKS,)
+    ],
+}
+
+
+@pytest.mark.parametrize("query", BREAKDOWNS)
+def test_a_breakdown_touches_no_more(connection: Connection, query: LiteralString) -> None:
+    edges = {"start": "2022-08-01 11:59:59.5+00", "end": "2025-07-31 18:00:00.5+00"}
+    with repeatable_read(connection):
+        assert rows(connection, query, **edges) == BREAKDOWNS[query]
+        days, relations = locked(connection)
+    assert days == ["2022-08-01", "2025-07-31"]
+    assert relations < MOST_RELATIONS
+
+
+@pytest.mark.parametrize("query", BREAKDOWNS)
+def test_a_breakdown_of_whole_quarter_hours_touches_no_event(
+    connection: Connection, query: LiteralString
+) -> None:
+    edges = {"start": "2022-08-01 05:45+00", "end": "2025-07-31 18:15+00"}
+    with repeatable_read(connection):
+        rows(connection, query, **edges)
+        assert locked(connection)[0] == []
 
 
 def test_a_late_event_costs_its_own_day_only(connection: Connection) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from psycopg import Connection
 
-from tests.counting.counts import fill
+from tests.counting.counts import fill, refresh
 from tests.dashboards.rows import matching, only_row, rows
 
 
@@ -135,19 +135,23 @@ def test_the_forecast_counts_on_columns(connection: Connection) -> None:
     assert added == pytest.approx(275 * per_day, rel=0.001)
 
 
-def test_the_forecast_drops_what_retention_does(connection: Connection) -> None:
-    connection.execute(
-        """
-        select add_retention_policy(
-            'events', interval '60 days', initial_start => now() + interval '1 year'
-        )
-        """
-    )
+@pytest.mark.parametrize(
+    "retention",
+    [
+        "schedule_retention('60 days')",
+        "add_retention_policy('events', interval '60 days', initial_start => '2100-01-01')",
+    ],
+)
+def test_the_forecast_drops_what_retention_does(connection: Connection, retention: str) -> None:
+    connection.execute(f"select {retention}".encode())
     fill_days(connection, 9, 0)
+    refresh(connection, "event_counts_minute")
     row = only_row(connection, "disk_forecast", hypertable="events")
     assert row["bytes_90_days"] == row["bytes_365_days"]
     assert row["bytes_90_days"] == pytest.approx(60 * row["bytes_a_day"], abs=60)
     assert row["bytes_30_days"] == pytest.approx(row["bytes_now"] + 30 * row["bytes_a_day"], abs=60)
+    counts = only_row(connection, "disk_forecast", hypertable="event_counts_minute")
+    assert counts["bytes_365_days"] > counts["bytes_90_days"] > counts["bytes_now"]
 
 
 def test_the_forecast_of_all_is_the_sum(connection: Connection) -> None:
