@@ -137,9 +137,16 @@ begin
 end
 $$;
 
--- Counts of the events in pieces of time, by part: an event's part is the number of edges that are
--- not after it. Pieces that begin on one day are one statement, with constant bounds for the planner
--- to exclude chunks by (with the pieces alone it cannot).
+-- The part that a moment is in: how many edges are not after it. Where a plan knows that there are no
+-- edges, nothing is left of this, and rows are grouped by less.
+create function part_at(moment timestamptz, edges timestamptz[])
+returns integer
+language sql immutable parallel safe
+return case when edges = '{}' then 0 else width_bucket(moment, edges) end;
+
+-- Counts of the events in pieces of time, by part. Pieces that begin on one day are one statement, with
+-- constant bounds for the planner to exclude chunks by (with the pieces alone it cannot); each is
+-- grouped by itself, since rows that are passed on cost a fifth more.
 create function event_counts_raw(pieces tstzmultirange, edges timestamptz[], site smallint)
 returns table (part integer, event_type event_type, event_count bigint)
 language plpgsql volatile
@@ -162,22 +169,21 @@ begin
         day_end := day.last;
         if cardinality(day.pieces) = 1 then
             return query
-                select width_bucket(timestamp, edges), event_type, count(*)
+                select part_at(timestamp, edges), event_type, count(*)
                 from events
                 where timestamp >= day_start and timestamp < day_end and site_id = site
                 group by 1, 2;
         else
             return query
-                select width_bucket(timestamp, edges), event_type, count(*)
+                select counted.*
                 from unnest(day.pieces) as piece
                 cross join lateral (
-                    select timestamp, event_type
+                    select part_at(timestamp, edges), event_type, count(*)
                     from events
                     where timestamp >= day_start and timestamp < day_end and site_id = site
                       and timestamp >= lower(piece) and timestamp < upper(piece)
-                    offset 0
-                ) as event
-                group by 1, 2;
+                    group by 1, 2
+                ) as counted;
         end if;
     end loop;
     perform require_events(pieces, interval '1 minute');
@@ -210,61 +216,55 @@ set search_path = public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    rest  tstzmultirange := '{}';
-    whole tstzmultirange;
-    stale record;
+    rest          tstzmultirange := '{}';
+    days          tstzmultirange;
+    quarter_hours tstzmultirange;
+    minutes       tstzmultirange;
+    stale         record;
 begin
     if range_start < range_end then
         rest := tstzmultirange(tstzrange(range_start, range_end));
     end if;
     stale := stale_buckets(range_start, range_end);
+    days := buckets_within('24 hours', rest) - stale.days - buckets_cut('24 hours', edges);
+    rest := rest - days;
+    quarter_hours := buckets_within('15 minutes', rest) - stale.quarter_hours
+        - buckets_cut('15 minutes', edges);
+    rest := rest - quarter_hours;
+    minutes := buckets_within('1 minute', rest) - stale.minutes - buckets_cut('1 minute', edges);
+    rest := rest - minutes;
 
-    whole := buckets_within('24 hours', rest) - stale.days - buckets_cut('24 hours', edges);
-    if not isempty(whole) then
-        return query
-            select width_bucket(bucket, edges), event_type, sum(event_count)::bigint
-            from unnest(whole) as piece
+    return query
+        select width_bucket(bucket, edges), event_type, sum(event_count)::bigint
+        from (
+            select level.*
+            from unnest(days) as piece
             cross join lateral (
                 select bucket, event_type, event_count
                 from event_counts_daily
                 where bucket >= lower(piece) and bucket < upper(piece) and site_id = site
                 offset 0
             ) as level
-            group by 1, 2;
-        rest := rest - whole;
-    end if;
-
-    whole := buckets_within('15 minutes', rest) - stale.quarter_hours
-        - buckets_cut('15 minutes', edges);
-    if not isempty(whole) then
-        return query
-            select width_bucket(bucket, edges), event_type, sum(event_count)::bigint
-            from unnest(whole) as piece
+            union all
+            select level.*
+            from unnest(quarter_hours) as piece
             cross join lateral (
                 select bucket, event_type, event_count
                 from event_counts_quarter_hour
                 where bucket >= lower(piece) and bucket < upper(piece) and site_id = site
                 offset 0
             ) as level
-            group by 1, 2;
-        rest := rest - whole;
-    end if;
-
-    whole := buckets_within('1 minute', rest) - stale.minutes - buckets_cut('1 minute', edges);
-    if not isempty(whole) then
-        return query
-            select width_bucket(bucket, edges), event_type, sum(event_count)::bigint
-            from unnest(whole) as piece
+            union all
+            select level.*
+            from unnest(minutes) as piece
             cross join lateral (
                 select bucket, event_type, event_count
                 from event_counts_minute
                 where bucket >= lower(piece) and bucket < upper(piece) and site_id = site
                 offset 0
             ) as level
-            group by 1, 2;
-        rest := rest - whole;
-    end if;
-
+        ) as levels
+        group by 1, 2;
     if not isempty(rest) then
         return query select part, event_type, event_count from event_counts_raw(rest, edges, site);
     end if;

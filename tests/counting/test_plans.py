@@ -27,7 +27,7 @@ from tests.support.databases import new_database
 FIRST, LAST = "2022-08-01", "2025-07-31"
 CHUNKS = 1096
 
-MOST_RELATIONS = 80
+MOST_RELATIONS = 100
 
 pytestmark = pytest.mark.native(reason="the embedded server does not list its locks")
 
