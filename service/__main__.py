@@ -14,18 +14,24 @@ app = typer.Typer(
 )
 
 Port = Annotated[int | None, typer.Option(help="The TCP port to serve on; else PORT, else 8000.")]
+Workers = Annotated[
+    int | None, typer.Option(help="How many processes serve; else WORKERS, else 1.")
+]
 
 
 @app.command()
-def serve(port: Port = None) -> None:
+def serve(port: Port = None, workers: Workers = None) -> None:
     """Migrate the database of DATABASE_URL, then serve; without it, keep events on the disk."""
     from service.database.migrations import DatabaseAwayError
     from service.database.preparation import prepare
-    from service.server import bind, exit_on_signals, serve
+    from service.logs import configure_logging
+    from service.server import bind, exit_on_signals
+    from service.workers import serve
 
     exit_on_signals()
-    settings = load_settings(port=port)
+    settings = load_settings(port=port, workers=workers)
     listener = bind(settings.host, settings.port)
+    configure_logging(settings)
     try:
         prepare(settings.database_url, settings.retention_days)
     except DatabaseAwayError as error:
@@ -116,6 +122,7 @@ def embedded_database(
 @app.command()
 def run(
     port: Port = None,
+    workers: Workers = None,
     database: Annotated[
         str | None, typer.Option(help="embedded, docker, or a URL; else what is there.")
     ] = None,
@@ -133,7 +140,7 @@ def run(
     """Find a database, migrate, load sample data into an empty one, and serve."""
     from service.run import run
 
-    run(port=port, database=database, sample_data=sample_data, fresh=fresh)
+    run(port=port, workers=workers, database=database, sample_data=sample_data, fresh=fresh)
 
 
 def main() -> None:

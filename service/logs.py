@@ -3,15 +3,18 @@
 import logging
 import sys
 from contextlib import suppress
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 import structlog
 
 from service.settings import Settings
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send the service's log to stderr in the form that the settings ask for."""
+def configure_logging(settings: Settings, *, worker: int | None = None) -> None:
+    """Send the service's log to stderr in the form that the settings ask for.
+
+    Each entry bears the number of the worker, if it is one of several.
+    """
     level = getattr(logging, settings.log_level.upper())
     console = settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stderr.isatty()
@@ -25,6 +28,7 @@ def configure_logging(settings: Settings) -> None:
     )
     structlog.configure(
         processors=[
+            *([] if worker is None else [_named(worker)]),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if console else [structlog.processors.format_exc_info]),
@@ -36,6 +40,14 @@ def configure_logging(settings: Settings) -> None:
     )
     # What libraries say (uvicorn, psycopg's pool) is of interest when something is wrong.
     logging.basicConfig(handlers=[_Passing()], level=logging.WARNING, force=True)
+
+
+def _named(worker: int) -> structlog.typing.Processor:
+    def name(_: Any, __: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        entry["worker"] = worker
+        return entry
+
+    return name
 
 
 class _Console:

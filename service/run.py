@@ -13,11 +13,14 @@ import typer
 from psycopg.conninfo import conninfo_to_dict
 
 from service.database import docker
+from service.database.checks import warn_of_losses
 from service.database.embedded import EmbeddedDatabase
 from service.database.migrations import connect_or_explain, migrate
 from service.database.retention import set_retention
-from service.server import bind, exit_on_signals, serve
+from service.logs import configure_logging
+from service.server import bind, exit_on_signals
 from service.settings import load_settings
+from service.workers import serve
 
 ROOT = Path(__file__).parents[1]
 EMBEDDED_DATA = ROOT / ".data" / "embedded"
@@ -30,22 +33,33 @@ class RunError(Exception):
     """The main job can't be done; the text is one plain line that says what to do."""
 
 
-def run(*, port: int | None, database: str | None, sample_data: bool, fresh: bool) -> None:
+def run(
+    *,
+    port: int | None,
+    workers: int | None,
+    database: str | None,
+    sample_data: bool,
+    fresh: bool,
+) -> None:
     """Serve until Ctrl-C or SIGTERM, then stop what was started here, and nothing else.
 
     Raises RunError, and what the parts raise: one plain line each.
     """
     exit_on_signals()
     with ExitStack() as stack:
-        settings = load_settings(port=port, database_url="postgresql://not-known-yet")
+        settings = load_settings(
+            port=port, workers=workers, database_url="postgresql://not-known-yet"
+        )
         listener = stack.enter_context(bind(settings.host, settings.port))
         url = stack.enter_context(find_database(database, fresh=fresh))
         for name in migrate(url):
             typer.echo(f"Applied {name}")
         if sample_data and _is_empty(url):
             _load_sample_data(url)
-        settings = load_settings(port=port, database_url=url)
+        settings = load_settings(port=port, workers=workers, database_url=url)
         set_retention(url, settings.retention_days)
+        configure_logging(settings)
+        warn_of_losses(url)
         serve(settings, listener, ready=lambda: _announce(listener, url))
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 import uvicorn
 
 from service.app import create_app
-from service.ingest.spool import require_writable
 from service.logs import configure_logging
 from service.settings import Settings
 
@@ -48,18 +47,16 @@ def exit_on_signals() -> None:
 def serve(
     settings: Settings,
     listener: socket.socket,
-    ready: Callable[[], None] = lambda: None,
+    ready: Callable[[], None],
     *,
+    worker: int | None = None,
     migrated: bool = True,
 ) -> None:
     """Serve until a signal; what is in flight is answered first. Calls `ready` once it serves.
 
-    Where the database could not be reached for it, it is migrated as soon as it can be. Raises
-    SpoolError.
+    Where the database could not be reached for it, it is migrated as soon as it can be.
     """
-    configure_logging(settings)
-    if settings.spool_bytes:
-        require_writable(settings.spool_directory)
+    configure_logging(settings, worker=worker)
     config = uvicorn.Config(
         create_app(settings, migrated=migrated),
         loop="uvloop",

@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     port: Annotated[
         int, Field(ge=0, le=65535, description="The TCP port to listen on; 0 takes a free one")
     ] = 8000
+    workers: Annotated[
+        int, Field(ge=1, le=64, description="Processes that serve, each with limits of its own")
+    ] = 1
     cors_allowed_origins: Annotated[
         Origins,
         Field(description="Origins whose pages may send and count, with commas; * is every one"),

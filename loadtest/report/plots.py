@@ -59,7 +59,7 @@ def over_time(samples: Sequence[Sample], path: Path) -> Path:
         for axis, endpoint in zip(axes[1:, 0], endpoints, strict=True):
             _draw_percentiles(axis, parts, endpoint)
         axes[-1, 0].set_xlabel(f"seconds; percentiles are of all requests of {len(parts[0])} s")
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def over_users(stages: Sequence[Stage], endpoint: str, path: Path) -> Path:
@@ -84,7 +84,7 @@ def over_users(stages: Sequence[Stage], endpoint: str, path: Path) -> Path:
         below.set_xscale("log", base=2)
         below.set_xticks(users, [f"{number:,}" for number in users])
         below.minorticks_off()
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def _shown(endpoints: set[str]) -> list[str]:
@@ -166,7 +166,8 @@ def _draw_percentiles(axis: Axes, parts: Sequence[Sequence[Sample]], endpoint: s
     axis.legend(ncols=3, labelcolor=GREY, loc="lower right", bbox_to_anchor=(1, 1.0))
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure, and close it."""
     figure.savefig(path, transparent=True, metadata={"Date": None})
     plt.close(figure)
     return path

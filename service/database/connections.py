@@ -28,16 +28,26 @@ def load_query(name: str) -> bytes:
     return (QUERIES / f"{name}.sql").read_bytes()
 
 
+COMMIT_DURABLY = load_query("commit_durably")
+
+
 async def connect(
     database_url: str, *, statement_timeout_seconds: float, **server_settings: str
 ) -> AsyncConnection:
     """Return a connection in autocommit mode, with further settings of PostgreSQL's for it.
 
-    Raises psycopg.OperationalError.
+    Its commits are durable where the server's default is that they need not be. Raises
+    psycopg.OperationalError.
     """
-    return await AsyncConnection.connect(
+    connection = await AsyncConnection.connect(
         database_url, **_with_statement_timeout(statement_timeout_seconds, **server_settings)
     )
+    try:
+        await connection.execute(COMMIT_DURABLY)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
 
 
 Result = TypeVar("Result")

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
+from service.database.checks import warn_of_losses
 from service.database.migrations import DatabaseError, migrate
 from service.database.retention import set_retention
 
@@ -15,9 +16,13 @@ RETRY_SECONDS = 1.0
 
 
 def prepare(database_url: str, retention_days: int | None) -> None:
-    """Migrate, and set how long events are kept. Raises DatabaseError."""
+    """Migrate, set how long events are kept, and warn of what may lose them.
+
+    Raises DatabaseError.
+    """
     migrate(database_url)
     set_retention(database_url, retention_days)
+    warn_of_losses(database_url)
 
 
 @asynccontextmanager

@@ -126,7 +126,7 @@ class Replay:
             await segment.write(batch)
             await asyncio.sleep(time.monotonic() - began)
         if not segment.stuck:
-            await asyncio.to_thread(self._spool.remove, path, damaged=segment.damaged > 0)
+            await self._spool.remove(path, damaged=segment.damaged > 0)
         log.info(
             "replayed",
             events=segment.events,

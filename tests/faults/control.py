@@ -86,10 +86,14 @@ def create_app(database_url: str, lie: Lie) -> Starlette:
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "live"})
 
+    async def ready(_: Request) -> Response:
+        return JSONResponse({"status": "ready", "spool_bytes": 0})
+
     return Starlette(
         routes=[
             Route("/events", liar.post_event, methods=["POST"]),
             Route("/health/live", live),
+            Route("/health/ready", ready),
         ],
         lifespan=lifespan,
     )

@@ -5,8 +5,13 @@ import os
 import time
 from collections.abc import Sequence
 
+import httpx
+
 from tests.support.ledger import Comparison, Ledger
 from tests.support.senders import Answer, Senders
+from tests.support.services import ServiceProcess, wait_until_replayed
+
+MIB = 1024 * 1024
 
 FULL = os.environ.get("FAULTS") == "full"
 """Whether faults last as long as docs/durability.md says; else they are short."""
@@ -30,6 +35,21 @@ def assert_kept(what: str, ledger: Ledger, database_url: str) -> Comparison:
     print(f"{what}: {comparison}")
     assert comparison.promise_holds, f"{what}: {comparison}"
     return comparison
+
+
+def post(client: httpx.Client, ledger: Ledger, numbers: Sequence[int]) -> httpx.Response:
+    """Send events in one request, note the answer and return it."""
+    path = "/events" if len(numbers) == 1 else "/events/batch"
+    headers = {"Content-Type": "application/json"}
+    answer = client.post(path, content=ledger.request(numbers), headers=headers)
+    ledger.note(numbers, answer, batch=len(numbers) > 1)
+    return answer
+
+
+def settle(service: ServiceProcess) -> None:
+    """Let a service store what is in its spool, and end."""
+    wait_until_replayed(service.base_url)
+    assert service.terminate() == 0
 
 
 def slowest(answers: Sequence[Answer]) -> float:

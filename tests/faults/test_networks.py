@@ -13,6 +13,7 @@ from tests.faults.support import (
     assert_kept,
     assert_recovers,
     lasting,
+    settle,
     slowest,
     statuses,
     watch,
@@ -62,7 +63,7 @@ def test_a_slow_network_and_then_a_black_hole(database_url: str, tmp_path: Path)
         service = ServiceProcess(proxy.url, log, LOG_FORMAT="json")
         with service.running():
             asyncio.run(scenario())
-            service.terminate()
+            settle(service)
     assert_kept(f"{DELAY_SECONDS} s each way, then nothing for {hole} s", ledger, database_url)
 
 
@@ -86,6 +87,6 @@ def test_connections_cut_around_a_commit(
         service = ServiceProcess(proxy.url, tmp_path / "service.log")
         with service.running():
             asyncio.run(scenario())
-            service.terminate()
+            settle(service)
     comparison = assert_kept(f"cut {CUTS} times around a COMMIT", ledger, database_url)
     assert comparison.unknown == 0

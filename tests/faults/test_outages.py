@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults.support import (
+    MIB,
     PATIENCE,
     assert_kept,
     assert_recovers,
     lasting,
+    settle,
     slowest,
     statuses,
     watch,
@@ -22,7 +24,6 @@ from tests.support.services import ServiceProcess
 
 pytestmark = pytest.mark.fault
 
-MIB = 1024 * 1024
 GROWTH_BYTES = 20 * MIB
 REFUSAL_SECONDS = 2.0
 
@@ -52,7 +53,7 @@ def test_without_a_spool_every_answer_is_503_and_memory_stays_flat(
         service = ServiceProcess(proxy.url, tmp_path / "service.log", SPOOL_BYTES="0")
         with service.running():
             asyncio.run(scenario())
-            service.terminate()
+            settle(service)
     assert_kept(f"database away for {away} s, no spool", ledger, database_url)
 
 
@@ -74,5 +75,5 @@ def test_short_outages_at_random_moments_lose_nothing(database_url: str, tmp_pat
         service = ServiceProcess(proxy.url, tmp_path / "service.log")
         with service.running():
             asyncio.run(scenario())
-            service.terminate()
+            settle(service)
     assert_kept("outages of 2 s", ledger, database_url)

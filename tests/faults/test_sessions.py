@@ -15,6 +15,7 @@ from tests.faults.support import (
     assert_kept,
     assert_recovers,
     lasting,
+    settle,
     slowest,
     statuses,
     watch,
@@ -57,7 +58,7 @@ def test_a_locked_table_piles_nothing_up(database_url: str, tmp_path: Path) -> N
     service = ServiceProcess(database_url, tmp_path / "service.log")
     with service.running():
         asyncio.run(scenario())
-        service.terminate()
+        settle(service)
     assert_kept(f"events locked for {seconds} s", ledger, database_url)
 
 
@@ -87,7 +88,7 @@ def test_slow_counts_do_not_hold_ingest_up(database_url: str, tmp_path: Path) ->
     service = ServiceProcess(database_url, tmp_path / "service.log")
     with service.running():
         asyncio.run(scenario())
-        service.terminate()
+        settle(service)
     assert_kept(f"{COUNTS} slow counts", ledger, database_url)
 
 
@@ -114,5 +115,5 @@ def test_terminated_connections_are_not_the_senders_concern(
     service = ServiceProcess(database_url, tmp_path / "service.log")
     with service.running():
         asyncio.run(scenario())
-        service.terminate()
+        settle(service)
     assert_kept(f"connections terminated {times} times", ledger, database_url)

@@ -27,7 +27,7 @@ DOCUMENTED = {
 }
 
 
-@pytest.fixture(params=["1"])
+@pytest.fixture(params=["1", "2"])
 def process(
     request: pytest.FixtureRequest, database_url: str, tmp_path: Path
 ) -> Iterator[ServiceProcess]:

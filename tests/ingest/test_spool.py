@@ -93,7 +93,7 @@ def test_what_is_removed_is_gone_and_so_are_the_folders_then(tmp_path: Path) -> 
         async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
             await spool.append([numbered_event()])
             (path,) = await spool.segments()
-            spool.remove(path, damaged=False)
+            await spool.remove(path, damaged=False)
             assert spool.bytes == 0
 
     asyncio.run(scenario())
@@ -105,7 +105,7 @@ def test_a_damaged_segment_stays_for_people(tmp_path: Path) -> None:
         async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
             await spool.append([numbered_event()])
             (path,) = await spool.segments()
-            spool.remove(path, damaged=True)
+            await spool.remove(path, damaged=True)
             assert spool.bytes == 0
             assert await spool.segments() == []
 
@@ -139,7 +139,7 @@ def test_a_spool_takes_no_more_than_its_limit(tmp_path: Path) -> None:
             with pytest.raises(SpoolFullError, match="wait in the spool"):
                 await spool.append([numbered_event()])
             for path in await spool.segments():
-                spool.remove(path, damaged=False)
+                await spool.remove(path, damaged=False)
             assert not spool.is_full()
             await spool.append([numbered_event()])
 
@@ -265,7 +265,7 @@ def test_a_worker_adopts_what_another_one_leaves_while_it_runs(tmp_path: Path) -
             assert one.adopt() == 1
             assert one.bytes == len(encode(some))
             (path,) = await one.segments()
-            one.remove(path, damaged=False)
+            await one.remove(path, damaged=False)
             assert one.bytes == 0
         assert await found_in(tmp_path) == []
 

@@ -1,6 +1,7 @@
 """The ledger of what was sent and answered, to be compared with what the database holds."""
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from uuid import UUID
 
 import httpx
 import psycopg
+
+from service.events import new_event_id
 
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -53,6 +56,19 @@ class Ledger:
         numbers = list(itertools.islice(source, count))
         self.fates.update(dict.fromkeys(numbers, Fate.SENT))
         return numbers
+
+    def give_ids(self, numbers: Sequence[int], milliseconds: Sequence[int]) -> None:
+        """Give events ids of these milliseconds since 1970."""
+        for number, at in zip(numbers, milliseconds, strict=True):
+            self.ids[number] = UUID(bytes=new_event_id(at))
+
+    def request(self, numbers: Sequence[int]) -> bytes:
+        """Return the body of a request, with the ids that are known: one event, or an array."""
+        events = [
+            event_of(number) | ({"event_id": str(self.ids[number])} if number in self.ids else {})
+            for number in numbers
+        ]
+        return json.dumps(events[0] if len(events) == 1 else events).encode()
 
     def note(self, numbers: Sequence[int], answer: httpx.Response | None, *, batch: bool) -> None:
         """Note the answer to a request that held these events; None if none came."""

@@ -2,21 +2,21 @@
 
 import asyncio
 import contextlib
-import json
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 import httpx
 
-from service.events import new_event_id
-from tests.support.ledger import Ledger, event_of
+from tests.support.ledger import Ledger
 
+MILLISECOND_NS = 1_000_000
 PAUSE_SECONDS = 0.1
 """After a reset or a refusal, before the next request."""
 TIMEOUT_SECONDS = 30.0
+IDLE_SECONDS = 2.0
+"""After which a connection is not used again: after 5 the service closes it."""
 AGAIN = 0.05
 """The part of events with ids of their own that are sent again though they were accepted."""
 
@@ -47,7 +47,10 @@ MIXED = (Habit(), Habit(given_ids=True), Habit(20), Habit(20, given_ids=True))
 
 
 class Senders:
-    """Send, each by one of the habits to one of the services, until they are told to stop."""
+    """Send, each by one of the habits to one of the services, until they are told to stop.
+
+    With a rate, which is in events a second, they send no more than that together.
+    """
 
     def __init__(
         self,
@@ -56,19 +59,23 @@ class Senders:
         *,
         count: int = 32,
         habits: Sequence[Habit] = MIXED,
-        pause_seconds: float = 0.0,
+        rate: float | None = None,
     ) -> None:
         self._base_urls = [base_urls] if isinstance(base_urls, str) else list(base_urls)
         self._ledger = ledger
         self._count = count
         self._habits = habits
-        self._pause_seconds = pause_seconds
+        self._seconds_an_event = count / rate if rate else 0.0
         self._stop = asyncio.Event()
         self.answers: list[Answer] = []
 
     async def __aenter__(self) -> "Senders":
         """Start to send."""
-        limits = httpx.Limits(max_connections=self._count, max_keepalive_connections=self._count)
+        limits = httpx.Limits(
+            max_connections=self._count,
+            max_keepalive_connections=self._count,
+            keepalive_expiry=IDLE_SECONDS,
+        )
         self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, limits=limits)
         self._tasks = [asyncio.create_task(self._send(number)) for number in range(self._count)]
         return self
@@ -97,31 +104,24 @@ class Senders:
         habit = self._habits[number % len(self._habits)]
         chance = random.Random(number)
         while not self._stop.is_set():
+            began = time.monotonic()
             numbers = self._new_events(habit)
-            body = self._body(numbers)
+            body = self._ledger.request(numbers)
             again = True
             while again:
                 status = await self._post(base_url, numbers, body)
                 again = habit.given_ids and (
                     (status != 202 and not self._stop.is_set()) or chance.random() < AGAIN
                 )
-                if status != 202 or self._pause_seconds:
-                    await self._wait(self._pause_seconds if status == 202 else PAUSE_SECONDS)
+                if status != 202:
+                    await self._wait(PAUSE_SECONDS)
+            await self._wait(began + len(numbers) * self._seconds_an_event - time.monotonic())
 
     def _new_events(self, habit: Habit) -> list[int]:
         numbers = self._ledger.new_events(habit.batch)
         if habit.given_ids:
-            now = time.time_ns() // 1_000_000
-            self._ledger.ids.update((number, UUID(bytes=new_event_id(now))) for number in numbers)
+            self._ledger.give_ids(numbers, [time.time_ns() // MILLISECOND_NS] * len(numbers))
         return numbers
-
-    def _body(self, numbers: Sequence[int]) -> bytes:
-        ids = self._ledger.ids
-        events = [
-            event_of(number) | ({"event_id": str(ids[number])} if number in ids else {})
-            for number in numbers
-        ]
-        return json.dumps(events[0] if len(events) == 1 else events).encode()
 
     async def _post(self, base_url: str, numbers: Sequence[int], body: bytes) -> int:
         """Send, note the answer, and return its status, 0 if there is none."""
@@ -139,5 +139,7 @@ class Senders:
         return status
 
     async def _wait(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)

@@ -123,7 +123,7 @@ class ServiceProcess:
 
     @property
     def memory_bytes(self) -> int:
-        """How much memory it holds."""
+        """How much memory it holds. Raises subprocess.CalledProcessError if it does not run."""
         assert self.process is not None
         command = ["ps", "-o", "rss=", "-p", str(self.process.pid)]
         return int(subprocess.run(command, capture_output=True, check=True).stdout) * 1024

@@ -141,8 +141,12 @@ class Spool:
             key=lambda path: path.name,
         )
 
-    def remove(self, path: Path, *, damaged: bool) -> None:
+    async def remove(self, path: Path, *, damaged: bool) -> None:
         """Delete a segment, or set it aside where it is damaged. Raises OSError."""
+        async with self._alone:
+            await asyncio.to_thread(self._remove, path, damaged=damaged)
+
+    def _remove(self, path: Path, *, damaged: bool) -> None:
         size = path.stat().st_size
         remove(path, damaged=damaged)
         for held in self._held:
@@ -162,6 +166,7 @@ def require_writable(directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with TemporaryFile(dir=directory):
             pass
+        sync_folder(directory.parent)
     except OSError as error:
         raise SpoolError(
             f"The spool's directory {directory} can't be written to: {error.strerror}. "

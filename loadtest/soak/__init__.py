@@ -1,0 +1,1 @@
+"""Long runs with faults at random moments, compared by content at the end."""
