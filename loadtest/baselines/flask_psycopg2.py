@@ -2,20 +2,13 @@
 
 import os
 import threading
-from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import psycopg2
 from flask import Flask, request
 
-from service.events import MICROSECONDS, parse_event
-
-INSERT = """
-insert into events (timestamp, event_id, site_id, user_id, event_type, payload)
-values (%s, %s, %s, %s, %s, %s)
-on conflict do nothing
-"""
+from loadtest.baselines.rows import INSERT, answer_of, row_of
+from service.events import InvalidEventError, parse_event
 
 app = Flask(__name__)
 local = threading.local()
@@ -30,15 +23,12 @@ def connection() -> Any:
 
 
 @app.post("/events")
-def post_event() -> tuple[dict[str, str], int]:
+def post_event() -> tuple[Any, int]:
     """Store an event, then answer."""
-    event = parse_event(request.get_data())
-    event_id = str(UUID(bytes=event.event_id))
-    timestamp = datetime.fromtimestamp(event.timestamp / MICROSECONDS, UTC)
-    row = (
-        *(timestamp, event_id, event.site_id),
-        *(event.user_id.decode(), event.event_type, event.payload.decode()),
-    )
+    try:
+        event = parse_event(request.get_data())
+    except InvalidEventError as error:
+        return error.errors, 422
     with connection().cursor() as cursor:
-        cursor.execute(INSERT, row)
-    return {"event_id": event_id, "timestamp": timestamp.isoformat()}, 202
+        cursor.execute(INSERT, row_of(event))
+    return answer_of(event), 202

@@ -2,7 +2,7 @@
 
 from starlette.types import Receive, Scope, Send
 
-from service.events import parse_event
+from service.events import InvalidEventError, parse_event
 from service.ingest.answers import accepted
 
 
@@ -15,10 +15,13 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     while message["more_body"]:
         message = await receive()
         body += message["body"]
-    answer = accepted(parse_event(body))
+    try:
+        status, answer = 202, accepted(parse_event(body))
+    except InvalidEventError as error:
+        status, answer = 422, str(error).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(answer)).encode()),
     ]
-    await send({"type": "http.response.start", "status": 202, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": answer})

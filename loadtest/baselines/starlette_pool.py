@@ -3,8 +3,6 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
@@ -13,13 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loadtest.baselines import POOL_CONNECTIONS
-from service.events import MICROSECONDS, parse_event
-
-INSERT = """
-insert into events (timestamp, event_id, site_id, user_id, event_type, payload)
-values (%s, %s, %s, %s, %s, %s)
-on conflict do nothing
-"""
+from loadtest.baselines.rows import INSERT, answer_of, row_of
+from service.events import InvalidEventError, parse_event
 
 pool = AsyncConnectionPool(
     os.environ.get("DATABASE_URL", ""),
@@ -32,17 +25,13 @@ pool = AsyncConnectionPool(
 
 async def post_event(request: Request) -> Response:
     """Store an event, then answer."""
-    event = parse_event(await request.body())
-    event_id = UUID(bytes=event.event_id)
-    timestamp = datetime.fromtimestamp(event.timestamp / MICROSECONDS, UTC)
-    row = (
-        *(timestamp, event_id, event.site_id),
-        *(event.user_id.decode(), event.event_type, event.payload.decode()),
-    )
+    try:
+        event = parse_event(await request.body())
+    except InvalidEventError as error:
+        return JSONResponse(error.errors, status_code=422)
     async with pool.connection() as connection:
-        await connection.execute(INSERT, row)
-    answer = {"event_id": str(event_id), "timestamp": timestamp.isoformat()}
-    return JSONResponse(answer, status_code=202)
+        await connection.execute(INSERT, row_of(event))
+    return JSONResponse(answer_of(event), status_code=202)
 
 
 @asynccontextmanager

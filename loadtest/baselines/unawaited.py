@@ -11,8 +11,9 @@ from service.database.preparation import prepare
 from service.events import Event
 from service.ingest.waiting import ALL_KEPT, Kept
 from service.ingest.writer import Writer
-from service.server import bind, exit_on_signals, serve
+from service.server import bind, exit_on_signals
 from service.settings import load_settings
+from service.workers import serve
 
 ROOM_SECONDS = 0.001
 """How often a sender looks again whether the queue has room: it is as bounded as the service's."""

@@ -49,6 +49,7 @@ FASTAPI = Program(
 POOL = Program("Starlette + psycopg pool", _uvicorn("starlette_pool"))
 FLASK = Program("Flask + gunicorn + psycopg2", GUNICORN, python=BASELINES)
 OURS = Program("ours", ("-m", "service", "serve"))
+TWO_WORKERS = Program("ours, two workers", (*OURS.command, "--workers", "2"))
 UNAWAITED = Program("ours, answered from memory", ("-m", "loadtest.baselines.unawaited"))
 COPY = Program("COPY by one connection", ())
 
@@ -62,12 +63,6 @@ class Case:
     batch: int = 1
     """Events in a request; one goes to POST /events."""
     gzip: bool = False
-
-    @property
-    def what(self) -> str:
-        """Return what a table says of it."""
-        events = "single events" if self.batch == 1 else f"batches of {self.batch:,}"
-        return f"{self.program.what}, {events}{', gzip' if self.gzip else ''}"
 
     def connections(self, most: int) -> int:
         """Return how many to send over, so that what is sent at once fits the service's queue."""
@@ -85,8 +80,10 @@ CASES = {
         Case("flask-psycopg2", FLASK),
         Case("starlette-pool", POOL),
         Case("ours", OURS),
+        Case("workers-2", TWO_WORKERS),
         *(Case(f"batch-{size}", OURS, size) for size in BATCHES),
         *(Case(f"gzip-{size}", OURS, size, gzip=True) for size in BATCHES),
+        Case("workers-2-1000", TWO_WORKERS, 1000),
         Case("unawaited-20", UNAWAITED, 20),
         Case("copy-1000", COPY, 1000),
     )

@@ -80,7 +80,7 @@ def write_json(
         **configuration,
         "cases": {
             name: {
-                "what": CASES[name].what,
+                "program": CASES[name].program.what,
                 "medians": asdict(one),
                 "runs": [asdict(run) | {"is_kept": run.is_kept} for run in found[name]],
             }

@@ -49,7 +49,6 @@ class Request:
     """As it goes over the wire, and the events it holds."""
 
     wire: bytes
-    events: int
     given: tuple[bytes, ...]
     """Ids of its valid events that have one of their own."""
     fresh: int
@@ -140,12 +139,13 @@ def _request(events: Sequence[Sent], *, zipped: bool) -> Request:
     if zipped:
         body = gzip.compress(body, 6)
     head = (
-        f"POST {'/events' if single else '/events/batch'} HTTP/1.1\r\n"
-        "Host: 127.0.0.1\r\n"
-        "Content-Type: application/json\r\n"
-        f"{'Content-Encoding: gzip' + chr(13) + chr(10) if zipped else ''}"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"POST {'/events' if single else '/events/batch'} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Content-Type: application/json",
+        *(["Content-Encoding: gzip"] if zipped else []),
+        f"Content-Length: {len(body)}",
+        "\r\n",
     )
     valid = [event for event in events if event.is_valid]
     given = tuple(event.event_id for event in valid if event.event_id is not None)
-    return Request(head.encode() + body, len(events), given, len(valid) - len(given))
+    return Request("\r\n".join(head).encode() + body, given, len(valid) - len(given))
