@@ -28,7 +28,7 @@ from loadtest.databases import fresh_database
 from loadtest.processes import RunError
 from service.server import exit_on_signals
 
-TABLE_CHARACTERS = 120
+TABLE_CHARACTERS = 140
 
 
 def _share(of: str) -> Any:

@@ -13,11 +13,11 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from loadtest.baselines import POOL_CONNECTIONS
 from loadtest.bench.bars import Bar
-from loadtest.bench.ingest.cases import BATCHES, CASES, COPY, OURS
+from loadtest.bench.ingest.cases import BATCHES, CASES, COPY, OURS, TWO_WORKERS, Case
 from loadtest.bench.ingest.measuring import Load, Measurement
 from loadtest.bench.ingest.summary import Summary
 from loadtest.databases import settings, versions
@@ -55,8 +55,9 @@ def print_configuration(console: Console, configuration: Mapping[str, Any]) -> N
 
 def print_table(console: Console, summaries: Mapping[str, Summary]) -> None:
     """Print the medians."""
-    headings = ("case", "over", "requests/s", "events/s", "p50 ms", "p99 ms")
-    table = Table(*headings, "program us", "database us", "generator", "errors", "kept")
+    headings = ("over", "requests/s", "events/s", "p50 ms", "p99 ms")
+    case = Column("case", no_wrap=True, min_width=max(map(len, summaries)))
+    table = Table(case, *headings, "program us", "database us", "generator", "errors", "kept")
     for name, one in summaries.items():
         table.add_row(
             *(name, f"{one.connections}"),
@@ -109,14 +110,18 @@ def _draw_singles(axis: Axes, summaries: Mapping[str, Summary]) -> None:
     cases = [case for name, case in CASES.items() if case.batch == 1 and name in summaries]
     cases.sort(key=lambda case: summaries[case.name].events_per_second)
     rates = [summaries[case.name].events_per_second for case in cases]
-    colours = [
-        BLUE if case.program is OURS else ORANGE if case.program.stores else GREY for case in cases
-    ]
+    colours = [_colour_of(case) for case in cases]
     drawn = axis.barh([case.program.what for case in cases], rates, color=colours)
     axis.bar_label(drawn, [f"{rate:,.0f}" for rate in rates], padding=3, color=GREY)
     axis.set_xlabel("single events a second")
     axis.margins(x=0.15)
     axis.grid(visible=False, axis="y")
+
+
+def _colour_of(case: Case) -> str:
+    if not case.program.stores:
+        return GREY
+    return BLUE if case.program in (OURS, TWO_WORKERS) else ORANGE
 
 
 def _draw_batches(axis: Axes, summaries: Mapping[str, Summary]) -> None:
