@@ -36,6 +36,7 @@ USUAL = {
     "LICENSE",
     "pyproject.toml",
     "requirements.lock",
+    "requirements-baselines.lock",
     "requirements-dev.lock",
     "requirements-embedded.lock",
 }
