@@ -36,6 +36,12 @@ def _unset(value: Any) -> Any:
     return None if value == "" else value
 
 
+def _named(value: Any) -> Any:
+    if value == "":
+        raise ValueError("it must name a directory")
+    return value
+
+
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 
 
@@ -81,7 +87,9 @@ class Settings(BaseSettings):
         Seconds, Field(description="An event that is not stored by then is answered 503")
     ] = 5.0
     spool_directory: Annotated[
-        Path, Field(description="Where events are kept while the database is away")
+        Path,
+        BeforeValidator(_named),
+        Field(description="Where events are kept while the database is away"),
     ] = Path(".data/spool")
     spool_bytes: Annotated[
         int, Field(ge=0, description="How much may be kept there by a worker; 0: nothing is")

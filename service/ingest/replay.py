@@ -170,9 +170,10 @@ class Segment:
         events = [one for one in records if isinstance(one, Event)]
         self.damaged += sum(one for one in records if isinstance(one, int))
         self.events += len(events)
-        if events:
-            timestamps = (*self.range, *(event.timestamp for event in events))
-            self.range = (min(timestamps), max(timestamps))
+        if not events:
+            return
+        timestamps = (*self.range, *(event.timestamp for event in events))
+        self.range = (min(timestamps), max(timestamps))
         kept = [event for event in events if event.timestamp >= self._kept_since]
         for event in events:
             if event.timestamp < self._kept_since:

@@ -140,6 +140,10 @@ class Store:
         except (asyncio.CancelledError, ReadOnlySqlTransaction):
             await connection.close()
             raise
+        finally:
+            # Given up by _in_time(), whatever came of it.
+            if connection is not self._connection:
+                await connection.close()
 
     async def _connected(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed:

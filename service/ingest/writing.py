@@ -41,6 +41,8 @@ async def write_settled(
 
     Raises what says that the database is away, or a defect; some may be committed then.
     """
+    if not events:
+        return
     again = again or any(event.id_is_given for event in events)
     for pause in (*PAUSES_SECONDS, None):
         try:

@@ -133,6 +133,24 @@ def test_damage_is_set_aside_and_the_rest_is_stored(database_url: str, tmp_path:
     assert len(list(tmp_path.glob("*/*.damaged"))) == 1
 
 
+@pytest.mark.parametrize("left", [b"\xf5\x0aTM1\0\0", b"\0" * 1000, b"x"])
+def test_a_segment_without_a_whole_event_stops_no_other(
+    database_url: str, tmp_path: Path, left: bytes
+) -> None:
+    events = [numbered_event() for _ in range(10)]
+    asyncio.run(leave(tmp_path, events))
+    (folder,) = tmp_path.iterdir()
+    (folder / "00000000000000000001.events").write_bytes(left)
+
+    async def replay_all() -> None:
+        async with spooling(database_url, tmp_path) as (_, spool):
+            await emptied(spool)
+
+    asyncio.run(replay_all())
+    assert stored_ids(database_url) == ids(events)
+    assert [path.name for path in folder.glob("*.damaged")] == ["00000000000000000001.damaged"]
+
+
 def test_what_is_replayed_is_in_the_aggregates(database_url: str, tmp_path: Path) -> None:
     """It need not wait for a policy, whatever its time."""
 

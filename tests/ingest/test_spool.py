@@ -256,6 +256,15 @@ def test_a_spool_is_its_workers_until_that_is_dead(tmp_path: Path) -> None:
     assert len(found()) == 3
 
 
+def test_other_folders_in_the_directory_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "lock").write_text("somebody's")
+    (tmp_path / "empty").mkdir()
+    assert asyncio.run(found_in(tmp_path)) == []
+    assert (tmp_path / "scripts" / "lock").read_text() == "somebody's"
+    assert (tmp_path / "empty").is_dir()
+
+
 def test_a_worker_adopts_what_another_one_leaves_while_it_runs(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Spool(tmp_path, limit_bytes=LIMIT) as one:

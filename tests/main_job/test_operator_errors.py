@@ -49,6 +49,7 @@ def test_no_database_url() -> None:
         ("INGEST_QUEUE_EVENTS", "0"),
         ("INGEST_DEADLINE_SECONDS", "nan"),
         ("LOG_LEVEL", "loud"),
+        ("SPOOL_DIRECTORY", ""),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:

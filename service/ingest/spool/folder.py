@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from service.events import Event
 from service.ingest.spool.segments import Segment, remove, segments, sync_folder
 
 LOCK = "lock"
+OWN_NAME = re.compile(r"\d{19}-[0-9a-f]{8}")
+"""Of a worker's folder; others in the directory are somebody else's, and left alone."""
 SEGMENT_BYTES = 4 * 1024 * 1024
 """A segment is closed when it is as large as this; it is replayed as a whole."""
 SPARE_BYTES = 1024 * 1024
@@ -88,7 +91,9 @@ class Spool:
         found = [
             held
             for path in sorted(self._directory.iterdir())
-            if path.is_dir() and path not in known and (held := _lock(path)) is not None
+            if OWN_NAME.fullmatch(path.name)
+            and path not in known
+            and (held := _lock(path)) is not None
         ]
         self._held += found
         return len(found)
@@ -178,8 +183,8 @@ def _lock(path: Path) -> Held | None:
     """Return a folder that this process holds from now on; None where another one does."""
     try:
         lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except FileNotFoundError:
-        return None  # Its worker removed it just now.
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # Its worker removed it just now; or it is no folder.
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
