@@ -376,7 +376,7 @@ def _post_event() -> dict[str, Any]:
             "content": {"application/json": {"schema": _schema("Event"), "examples": EXAMPLES}},
         },
         "responses": {
-            "202": _answer("The event is stored", ACCEPTED_SCHEMA),
+            "202": _answer("The event is kept", ACCEPTED_SCHEMA),
             **_problems(
                 ProblemKind.INVALID_EVENT,
                 ProblemKind.BODY_TIMEOUT,

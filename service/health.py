@@ -91,7 +91,9 @@ def routes(writer: Writer, spool: Spool | None, freshness: Freshness) -> list[Ro
         answer: dict[str, Any] = {"status": "ready"}
         if writer.away is not None:
             if not writer.spools:
-                raise Problem(ProblemKind.NOT_READY, "The database can't be written to.")
+                why = "there is no spool" if spool is None else "the spool can take no more"
+                detail = f"The database can't be written to, and {why}."
+                raise Problem(ProblemKind.NOT_READY, detail)
             answer = {"status": "degraded", "reason": DEGRADED}
         answer["behind_seconds"] = freshness.behind_seconds()
         answer["spool_bytes"] = 0 if spool is None else spool.bytes

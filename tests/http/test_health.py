@@ -45,6 +45,7 @@ def test_without_a_database_and_a_spool_a_service_is_live_and_not_ready() -> Non
         answer = httpx.get(f"{base_url}/health/ready", timeout=20)
         problem = assert_problem(answer, 503)
         assert problem["type"] == "urn:tallymark:problem:not-ready"
+        assert "there is no spool" in problem["detail"]
         assert int(answer.headers["retry-after"]) > 0
         assert "127.0.0.1" not in answer.text
 

@@ -95,7 +95,7 @@ def test_a_full_spool_is_503_with_the_id_and_recovers_alone(
         problems = [assert_problem(one, 503) for one in answers if one.status_code != 202]
         assert 0 < len(problems) < 8
         assert all(one.headers["retry-after"] for one in answers if one.status_code == 503)
-        assert_problem(not_ready, 503)
+        assert "the spool can take no more" in assert_problem(not_ready, 503)["detail"]
         wait_until_replayed(str(client.base_url))
         for document, answer in zip(documents, answers, strict=True):
             if answer.status_code == 503 and (given := answer.json().get("event_id")):
