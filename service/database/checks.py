@@ -1,5 +1,8 @@
 """Whether the database's settings let an event that was answered 202 survive a crash."""
 
+from contextlib import suppress
+
+import psycopg
 import structlog
 
 from service.database.migrations import connect_or_explain
@@ -20,7 +23,7 @@ def warn_of_losses(database_url: str) -> None:
 
     All other values of synchronous_commit, `local` too, have a commit on the server's own disk.
     """
-    with connect_or_explain(database_url) as connection:
+    with suppress(psycopg.Error), connect_or_explain(database_url) as connection:
         for name, remedy in REMEDIES.items():
             if connection.execute("select current_setting(%s)", [name]).fetchone() == ("off",):
                 log.warning(f"{name} is off", remedy=remedy)

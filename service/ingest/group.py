@@ -6,7 +6,6 @@ from service.events import Event
 from service.ingest.lateness import by_time
 from service.ingest.waiting import Settled, Waiting
 from service.ingest.writing import GroupStore, write_settled
-from service.problems import Problem
 
 
 class Group:
@@ -63,8 +62,3 @@ class Group:
 
     def _answer(self, waiting: Sequence[Waiting]) -> None:
         self._settled.answer(waiting)
-
-    def resolve(self, problem: Problem) -> None:
-        """Answer everybody who waits that it came to nothing."""
-        for one in self.waiting:
-            one.resolve(problem)

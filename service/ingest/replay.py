@@ -110,12 +110,24 @@ class Replay:
 
     async def _replay_all(self) -> None:
         kept_since = await self._store.retained_from()
-        replayed = [await self._replay(path, kept_since) for path in await self._spool.segments()]
+        replayed: list[Segment] = []
+        unread = 0
+        for path in await self._spool.segments():
+            try:
+                replayed.append(await self._replay(path, kept_since))
+            except (psycopg.Error, TimeoutError):
+                raise  # The database is away.
+            except Exception as error:
+                log.error("segment not replayed", segment=path.name, error=first_line(error))
+                unread += 1
         timestamps = [timestamp for one in replayed for timestamp in one.range]
         if timestamps:
             await self._refresh(_moment(min(timestamps)), _moment(max(timestamps) + 1))
-        if stuck := sum(one.stuck for one in replayed):
-            raise ReplayError(f"{stuck} events can't be stored; they stay in the spool")
+        if (stuck := sum(one.stuck for one in replayed)) or unread:
+            raise ReplayError(
+                f"{stuck} events can't be stored, and {unread} files not read or removed; "
+                "they stay in the spool"
+            )
 
     async def _replay(self, path: Path, kept_since: int) -> "Segment":
         started = time.monotonic()

@@ -54,6 +54,7 @@ class Store:
         self._newest_migration = load_migrations()[-1].version
         self._retained = load_query("retained_from")
         self._connection: AsyncConnection | None = None
+        self._is_used = False
 
     async def write(self, events: Sequence[Event], *, again: bool = False) -> Sequence[bytes]:
         """Commit all of the events, or none and raise what psycopg raised, or TimeoutError.
@@ -68,7 +69,8 @@ class Store:
             return await within(seconds, work)
         except (TimeoutError, asyncio.CancelledError):
             # What was given up may hold the connection for some time still.
-            self._connection = None
+            if self._is_used:
+                self._connection = None
             raise
 
     async def _write(self, events: Sequence[Event], *, again: bool) -> Sequence[bytes]:
@@ -135,6 +137,7 @@ class Store:
     async def _in_use(self) -> AsyncIterator[AsyncConnection]:
         """Yield the connection; close it if its statement is given up, or it can't write."""
         connection = await self._connected()
+        self._is_used = True
         try:
             yield connection
         except (asyncio.CancelledError, ReadOnlySqlTransaction):
@@ -144,6 +147,8 @@ class Store:
             # Given up by _in_time(), whatever came of it.
             if connection is not self._connection:
                 await connection.close()
+            else:
+                self._is_used = False
 
     async def _connected(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed:

@@ -9,6 +9,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import accumulate
 from typing import Self
 
@@ -43,6 +44,7 @@ PROBE_SECONDS = 1.0
 """How often an idle writer asks whether the database can be written to."""
 RETRY_SECONDS = 0.05
 """Between attempts to keep a group that neither the database nor the spool takes."""
+DEFECT = "The fault is ours, and has been logged. Send it again under the given id."
 AWAY_SECONDS = 1.5
 """How long an event waits for a database that is away, where no spool takes it."""
 
@@ -156,7 +158,10 @@ class Writer:
             except Exception as error:
                 # Whatever it was: the next group must have its turn.
                 log.error("events not stored", error=first_line(error))
-                group.resolve(Problem(ProblemKind.DEFECT, "Nothing was stored."))
+                # A part may have been committed: only the ids make sending it again harmless.
+                for waiting in group.waiting:
+                    unknown = unknown_outcome(waiting.events)
+                    waiting.resolve(replace(unknown, kind=ProblemKind.DEFECT, detail=DEFECT))
             self._in_flight = []
 
     async def _has_arrived(self) -> bool:

@@ -78,11 +78,13 @@ class Spool:
 
     def _open(self) -> None:
         require_writable(self._directory)
-        own = self._directory / f"{time.time_ns()}-{secrets.token_hex(4)}"
-        own.mkdir(mode=0o700)
-        held = _lock(own)
+        while not self._held:
+            own = self._directory / f"{time.time_ns()}-{secrets.token_hex(4)}"
+            own.mkdir(mode=0o700)
+            # Another worker may have adopted it just now.
+            if (held := _lock(own)) is not None:
+                self._held = [held]
         sync_folder(self._directory)
-        self._held = [] if held is None else [held]
         self.adopt()
 
     def adopt(self) -> int:
@@ -183,8 +185,8 @@ def _lock(path: Path) -> Held | None:
     """Return a folder that this process holds from now on; None where another one does."""
     try:
         lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except (FileNotFoundError, NotADirectoryError):
-        return None  # Its worker removed it just now; or it is no folder.
+    except OSError:
+        return None  # Its worker removed it just now; or it is no folder, or not for us.
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

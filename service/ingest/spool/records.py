@@ -60,6 +60,8 @@ def _record(data: bytes, place: int) -> tuple[int, Event | None]:
         return place, None
     timestamp, event_id, site_id, type_number, given, user_bytes = _BODY.unpack_from(body)
     payload_start = _BODY.size + user_bytes
+    if type_number >= len(EVENT_TYPES) or payload_start > length:
+        return place, None
     return end, Event(
         timestamp,
         event_id,

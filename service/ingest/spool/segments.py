@@ -20,7 +20,11 @@ class Segment:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self.size = 0
         """Bytes that are on the disk for good."""
-        sync_folder(path.parent)
+        try:
+            sync_folder(path.parent)
+        except OSError:
+            self.close()
+            raise
 
     def append(self, events: Iterable[Event]) -> int:
         """Put events on the disk for good and return their bytes.
