@@ -69,6 +69,10 @@ def drop_everything(url: str) -> None:
         has_extension = "select from pg_extension where extname = 'timescaledb'"
         if connection.execute(has_extension).fetchone() is None:
             return
+        # A job does not go with its procedure.
+        connection.execute(
+            "select delete_job(job_id) from timescaledb_information.jobs where proc_schema = 'public'"
+        )
         for (statement,) in connection.execute(_OURS).fetchall():
             connection.execute(statement)
 
