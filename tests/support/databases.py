@@ -71,7 +71,8 @@ def drop_everything(url: str) -> None:
             return
         # A job does not go with its procedure.
         connection.execute(
-            "select delete_job(job_id) from timescaledb_information.jobs where proc_schema = 'public'"
+            "select delete_job(job_id) from timescaledb_information.jobs "
+            "where proc_schema = 'public'"
         )
         for (statement,) in connection.execute(_OURS).fetchall():
             connection.execute(statement)
