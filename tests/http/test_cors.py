@@ -29,6 +29,7 @@ def allowing(shared_database_url: str) -> Iterator[httpx.Client]:
             database_url=shared_database_url,
             cors_allowed_origins=f"{ORIGIN}, {OTHER}",
             ingest_deadline_seconds=0.5,
+            spool_bytes=0,
         ) as base_url,
         httpx.Client(base_url=base_url, timeout=20, headers={"Origin": ORIGIN}) as client,
     ):
