@@ -22,7 +22,6 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from service import server
 from service.ingest.spool import require_writable
-from service.logs import configure_logging
 from service.metrics import FOLDER
 from service.settings import Settings
 
@@ -50,7 +49,6 @@ def serve(
     Where the database could not be reached for it, it is migrated as soon as it can be. Raises
     SpoolError.
     """
-    configure_logging(settings)
     if settings.spool_bytes:
         require_writable(settings.spool_directory)
     if settings.workers == 1:

@@ -52,13 +52,10 @@ class Group:
             del self._parts[0]
             # What began after the end of this part is settled.
             since = min(event.timestamp for event in part) if self._parts else 0
-            self._answer([one for one in self.waiting if one.since >= since])
+            self._settled.answer([one for one in self.waiting if one.since >= since])
             self.waiting = [one for one in self.waiting if one.since < since]
 
     def settle(self) -> None:
         """Answer everybody: what was not committed is kept in another way."""
         self._parts = []
-        self._answer(self.waiting)
-
-    def _answer(self, waiting: Sequence[Waiting]) -> None:
-        self._settled.answer(waiting)
+        self._settled.answer(self.waiting)

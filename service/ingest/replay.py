@@ -139,16 +139,16 @@ class Replay:
             await asyncio.sleep(time.monotonic() - began)
         if not segment.stuck:
             await self._spool.remove(path, damaged=segment.damaged > 0)
+        refused = len(segment.settled.refused)
         log.info(
             "replayed",
             events=segment.events,
             stored_already=segment.settled.known.total(),
-            refused=len(segment.settled.refused),
+            refused=refused,
             stuck=segment.stuck,
             milliseconds=round((time.monotonic() - started) * 1000),
             bytes_left=self._spool.bytes,
         )
-        refused = len(segment.settled.refused)
         EVENTS_REJECTED.inc(refused)
         REPLAYED_EVENTS.inc(segment.events - refused - segment.stuck)
         if segment.damaged:
