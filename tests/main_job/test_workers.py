@@ -187,6 +187,8 @@ def test_a_worker_that_hangs_is_killed_and_the_stop_is_in_time(
     start: Callable[..., Service],
 ) -> None:
     service = start(SHUTDOWN_SECONDS="0.5", INGEST_DEADLINE_SECONDS="0.5")
+    # One that has not set its handlers yet would end by the signal, stopped or not.
+    eventually(service.all_answer, 30)
     hanging = service.pids()[0]
     os.kill(hanging, signal.SIGSTOP)
     assert service.terminate() == 0
