@@ -47,8 +47,11 @@ def serve(port: Port = None, workers: Workers = None) -> None:
 def migrate_() -> None:
     """Bring the database of DATABASE_URL to the current schema."""
     from service.database.migrations import migrate
+    from service.logs import configure_logging
 
-    applied = migrate(load_settings().database_url)
+    settings = load_settings()
+    configure_logging(settings)
+    applied = migrate(settings.database_url)
     typer.echo("\n".join(f"applied {name}" for name in applied) or "The schema is current.")
 
 

@@ -38,8 +38,12 @@ def configure_logging(settings: Settings, *, worker: int | None = None) -> None:
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Console())),
         cache_logger_on_first_use=True,
     )
-    # What libraries say (uvicorn, psycopg's pool) is of interest when something is wrong.
+    # What libraries say (uvicorn) is of interest when something is wrong.
     logging.basicConfig(handlers=[_Passing()], level=logging.WARNING, force=True)
+    # These warn of each attempt to connect; an outage is told once, by who asks (service/health.py,
+    # service/ingest/presence.py).
+    for library in ("psycopg", "psycopg_pool"):
+        logging.getLogger(library).setLevel(logging.ERROR)
 
 
 def _named(worker: int) -> structlog.typing.Processor:

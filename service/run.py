@@ -13,10 +13,9 @@ import typer
 from psycopg.conninfo import conninfo_to_dict
 
 from service.database import docker
-from service.database.checks import warn_of_losses
 from service.database.embedded import EmbeddedDatabase
-from service.database.migrations import connect_or_explain, migrate
-from service.database.retention import set_retention
+from service.database.migrations import preparing
+from service.database.preparation import prepare
 from service.logs import configure_logging
 from service.server import bind, exit_on_signals
 from service.settings import load_settings
@@ -50,16 +49,14 @@ def run(
         settings = load_settings(
             port=port, workers=workers, database_url="postgresql://not-known-yet"
         )
+        configure_logging(settings)
         listener = stack.enter_context(bind(settings.host, settings.port))
         url = stack.enter_context(find_database(database, fresh=fresh))
-        for name in migrate(url):
+        settings = load_settings(port=port, workers=workers, database_url=url)
+        for name in prepare(url, settings.retention_days):
             typer.echo(f"Applied {name}")
         if sample_data and _is_empty(url):
             _load_sample_data(url)
-        settings = load_settings(port=port, workers=workers, database_url=url)
-        set_retention(url, settings.retention_days)
-        configure_logging(settings)
-        warn_of_losses(url)
         serve(settings, listener, ready=lambda: _announce(listener, url))
 
 
@@ -89,13 +86,17 @@ def _embedded(*, fresh: bool) -> Iterator[str]:
         database.delete()
     # What was not stored yet belongs to this database, and goes when its data do.
     os.environ.setdefault("SPOOL_DIRECTORY", str(EMBEDDED_DATA / "spool"))
-    with database:
+    database.start()
+    try:
         yield database.url
-    typer.echo(f"Stopped; the data are in {EMBEDDED_DATA.relative_to(ROOT)}")
+    finally:
+        # A signal is an exception here.
+        database.stop()
+        typer.echo(f"Stopped; the data are in {EMBEDDED_DATA.relative_to(ROOT)}")
 
 
 def _is_empty(url: str) -> bool:
-    with connect_or_explain(url) as connection:
+    with preparing(url, "Looking for events") as connection:
         row = connection.execute(IS_EMPTY).fetchone()
     return row == (True,)
 

@@ -5,8 +5,9 @@ The views of sql/dashboards follow, since they are made of that schema.
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from psycopg.rows import dict_row
 from service.database.connections import CONNECTION
 from service.database.dashboards import DashboardError, apply_dashboards, load_dashboards
 from service.database.failures import first_line
+from service.database.patience import LOCK_SECONDS, LockedError, patiently
 
 MIGRATIONS = Path(__file__).parents[2] / "sql" / "migrations"
 
@@ -24,6 +26,12 @@ OLDEST_POSTGRESQL = 170000
 OLDEST_NATIVE = (2, 26, 3)
 EMBEDDED = (2, 23)
 """The embedded server's version: one session, so that refreshes never run side by side."""
+
+PREPARING: dict[str, Any] = {
+    "options": CONNECTION["options"]
+    + f" -c statement_timeout=0 -c lock_timeout={LOCK_SECONDS:.0f}s",
+}
+"""A statement takes as long as it needs, and does not wait long for a lock."""
 
 # "Tallymar" in ASCII: an advisory lock's key is one number for the whole database.
 LOCK_KEY = 0x54616C6C796D6172
@@ -80,19 +88,49 @@ def connect_or_explain(database_url: str, **options: Any) -> Connection:
     try:
         return Connection.connect(database_url, **CONNECTION | options)
     except psycopg.Error as error:
-        raise DatabaseAwayError(
-            f"The database can't be reached: {first_line(error)}. "
-            "Is it running, and is its URL right (DATABASE_URL)?"
-        ) from None
+        raise _away(error) from None
+
+
+def _away(error: psycopg.Error) -> DatabaseAwayError:
+    return DatabaseAwayError(
+        f"The database can't be reached: {first_line(error)}. "
+        "Is it running, and is its URL right (DATABASE_URL)?"
+    )
+
+
+@contextmanager
+def preparing(database_url: str, purpose: str) -> Iterator[Connection]:
+    """Yield a connection to prepare the database by, in autocommit mode.
+
+    What is under way when this process ends is rolled back soon. Raises DatabaseAwayError where
+    the database can't be reached, or goes away, and DatabaseError for what else it says.
+    """
+    with connect_or_explain(database_url, **PREPARING) as connection:
+        try:
+            _end_with_this_process(connection)
+            yield connection
+        except LockedError as error:
+            raise DatabaseError(str(error)) from error
+        except psycopg.Error as error:
+            if connection.closed:
+                raise _away(error) from error
+            raise DatabaseError(f"{purpose} failed: {first_line(error)}.") from error
+
+
+def _end_with_this_process(connection: Connection) -> None:
+    # Else the server finishes a statement first. Some systems can't tell that a client has gone.
+    with suppress(psycopg.errors.InvalidParameterValue):
+        connection.execute("set client_connection_check_interval = '1s'")
 
 
 def migrate(database_url: str, folder: Path = MIGRATIONS) -> list[str]:
     """Apply what is missing and return its names.
 
     Each migration has a transaction of its own that takes an advisory lock and then looks again, so
-    any number of instances may start at once. Raises DatabaseError.
+    any number of instances may start at once. A lock that is not free within PATIENCE_SECONDS is
+    given up. Raises DatabaseError, or DatabaseAwayError.
     """
-    with connect_or_explain(database_url) as connection:
+    with preparing(database_url, "The migration") as connection:
         try:
             check_server(connection)
             applied = list(_apply_missing(connection, load_migrations(folder)))
@@ -103,28 +141,37 @@ def migrate(database_url: str, folder: Path = MIGRATIONS) -> list[str]:
             # Before the extension is created nothing else tells the edition.
             reason = APACHE if "license" in str(error) else first_line(error)
             raise DatabaseError(reason) from error
-        except psycopg.Error as error:
-            raise DatabaseError(f"The migration failed: {first_line(error)}.") from error
 
 
 def _apply_missing(connection: Connection, migrations: list[Migration]) -> Iterator[str]:
     for migration in migrations:
-        with _alone(connection):
-            # "if not exists" would want the right to make it of a role that need not.
-            if connection.execute("select to_regclass('schema_migrations')").fetchone() == (None,):
-                connection.execute(RECORD)
-            if not _is_applied(connection, migration):
-                connection.execute(migration.statements)
-                connection.execute(
-                    "insert into schema_migrations (version, name, checksum) values (%s, %s, %s)",
-                    [migration.version, migration.name, migration.checksum],
-                )
-                yield migration.name
+        work = partial(_apply, connection, migration)
+        if patiently(connection, f"The migration {migration.name}", work):
+            yield migration.name
+
+
+def _apply(connection: Connection, migration: Migration) -> bool:
+    """Return whether it was missing."""
+    with _alone(connection):
+        # "if not exists" would want the right to make it of a role that need not.
+        if connection.execute("select to_regclass('schema_migrations')").fetchone() == (None,):
+            connection.execute(RECORD)
+        if _is_applied(connection, migration):
+            return False
+        connection.execute(migration.statements)
+        connection.execute(
+            "insert into schema_migrations (version, name, checksum) values (%s, %s, %s)",
+            [migration.version, migration.name, migration.checksum],
+        )
+        return True
 
 
 def _apply_dashboards(connection: Connection) -> list[str]:
-    with _alone(connection):
-        views = apply_dashboards(connection, load_dashboards())
+    def apply() -> list[str]:
+        with _alone(connection):
+            return apply_dashboards(connection, load_dashboards())
+
+    views = patiently(connection, "Replacing the views of sql/dashboards", apply)
     return [f"{len(views)} of the views in sql/dashboards"] if views else []
 
 

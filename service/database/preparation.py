@@ -1,8 +1,8 @@
 """Brings the database to what the service needs: before it serves, or behind it."""
 
-import asyncio
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -15,31 +15,37 @@ log = structlog.get_logger()
 RETRY_SECONDS = 1.0
 
 
-def prepare(database_url: str, retention_days: int | None) -> None:
+def prepare(database_url: str, retention_days: int | None) -> list[str]:
     """Migrate, set how long events are kept, and warn of what may lose them.
 
-    Raises DatabaseError.
+    Returns the names of the migrations that were applied. Raises DatabaseError.
     """
-    migrate(database_url)
+    applied = migrate(database_url)
     set_retention(database_url, retention_days)
     warn_of_losses(database_url)
+    return applied
 
 
 @asynccontextmanager
 async def migrating(database_url: str, retention_days: int | None) -> AsyncIterator[None]:
-    """Try to prepare the database, behind what is done while this is entered, until it succeeds."""
-    task = asyncio.create_task(_prepare(database_url, retention_days), name="migration")
-    yield
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    """Try to prepare the database, behind what is done while this is entered, until it succeeds.
+
+    A stop does not wait for what is under way: it ends with the process, and is rolled back.
+    """
+    stopping = threading.Event()
+    arguments = database_url, retention_days, stopping
+    threading.Thread(target=_prepare, args=arguments, name="migration", daemon=True).start()
+    try:
+        yield
+    finally:
+        stopping.set()
 
 
-async def _prepare(database_url: str, retention_days: int | None) -> None:
+def _prepare(database_url: str, retention_days: int | None, stopping: threading.Event) -> None:
     told = ""
-    while True:
+    while not stopping.is_set():
         try:
-            await asyncio.to_thread(prepare, database_url, retention_days)
+            prepare(database_url, retention_days)
         except DatabaseError as error:
             if str(error) != told:
                 log.error("database is not prepared", error=str(error))
@@ -47,4 +53,4 @@ async def _prepare(database_url: str, retention_days: int | None) -> None:
         else:
             log.info("database is prepared")
             return
-        await asyncio.sleep(RETRY_SECONDS)
+        stopping.wait(RETRY_SECONDS)

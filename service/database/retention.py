@@ -4,12 +4,11 @@ import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-import psycopg
 from psycopg import Connection, errors
 
-from service.database.connections import connect
-from service.database.failures import first_line
-from service.database.migrations import DatabaseError, connect_or_explain
+from service.database.connections import connect, within
+from service.database.migrations import preparing
+from service.database.patience import patiently
 
 REFRESH_DEADLINE_SECONDS = 120.0
 REFRESH_RETRY_SECONDS = 0.5
@@ -38,18 +37,19 @@ def refresh_counts(
 
 def refresh(database_url: str, start: datetime | None, end: datetime | None) -> None:
     """Refresh as refresh_counts() does, over a connection of its own. Raises DatabaseError."""
-    with connect_or_explain(database_url) as connection:
-        try:
-            refresh_counts(connection, start, end)
-        except psycopg.Error as error:
-            raise DatabaseError(f"The refresh failed: {first_line(error)}.") from error
+    with preparing(database_url, "The refresh") as connection:
+        refresh_counts(connection, start, end)
 
 
 async def refresh_beside(database_url: str, start: datetime, end: datetime) -> None:
     """Refresh as refresh_counts() does, but leave it to a policy that does so just now.
 
-    Raises what psycopg raises.
+    Raises what psycopg raises, and TimeoutError, in time also where the server is silent.
     """
+    await within(REFRESH_DEADLINE_SECONDS, _refresh_beside(database_url, start, end))
+
+
+async def _refresh_beside(database_url: str, start: datetime, end: datetime) -> None:
     connecting = connect(database_url, statement_timeout_seconds=REFRESH_DEADLINE_SECONDS)
     async with await connecting as connection:
         with suppress(errors.LockNotAvailable):
@@ -62,9 +62,6 @@ def set_retention(database_url: str, days: int | None) -> None:
     The setting of the instance that started last is the one that holds.
     """
     keep = None if days is None else timedelta(days=days)
-    with connect_or_explain(database_url) as connection:
-        try:
-            connection.execute(SCHEDULE, [keep])
-        except psycopg.Error as error:
-            reason = first_line(error)
-            raise DatabaseError(f"The retention could not be set: {reason}.") from error
+    purpose = "Setting the retention"
+    with preparing(database_url, purpose) as connection:
+        patiently(connection, purpose, lambda: connection.execute(SCHEDULE, [keep]))

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import LiteralString, cast
 
 import psycopg
 import pytest
@@ -85,6 +85,23 @@ def test_a_migration_that_fails_leaves_nothing_half(
     assert recorded(empty_database_url) == NAMES
     (folder / "0099_more.sql").write_text("create table half ();")
     assert migrate(empty_database_url, folder) == ["0099_more.sql", VIEWS]
+
+
+@pytest.mark.native(reason="another session holds a lock")
+def test_a_migration_that_waits_lets_others_pass_and_is_done_once_it_can(
+    database_url: str, tmp_path: Path
+) -> None:
+    folder = with_more(tmp_path, "alter table events add column note text;")
+    with ThreadPoolExecutor(1) as pool:
+        with psycopg.connect(database_url) as other:
+            other.execute("select count(*) from events")
+            migrating = pool.submit(migrate, database_url, folder)
+            wait_for_lock(database_url)
+            # Whoever wants the table stands behind the migration, but for one try only.
+            with psycopg.connect(database_url, options="-c lock_timeout=30s") as another:
+                another.execute("select count(*) from events")
+            assert not migrating.done()
+        assert migrating.result(60) == ["0099_more.sql"]
 
 
 def test_an_edited_migration_is_refused_once_it_was_applied(
@@ -172,10 +189,20 @@ def recorded(url: str) -> list[str]:
 
 def wait_for_sleep(url: str) -> None:
     """Wait until a session of a database is in the middle of its migration."""
-    query = """
-        select from pg_stat_activity
-        where datname = current_database() and wait_event = 'PgSleep' and pid <> pg_backend_pid()
-    """
+    wait_for(url, "wait_event = 'PgSleep'")
+
+
+def wait_for_lock(url: str) -> None:
+    """Wait until a session of a database waits for a lock."""
+    wait_for(url, "wait_event_type = 'Lock'")
+
+
+def wait_for(url: str, condition: LiteralString) -> None:
+    """Wait until another session of a database is like that."""
+    query: LiteralString = (
+        "select from pg_stat_activity where datname = current_database() "
+        "and pid <> pg_backend_pid() and "
+    ) + condition
     deadline = time.monotonic() + 60
     with psycopg.connect(url, autocommit=True) as connection:
         while connection.execute(query).fetchone() is None:

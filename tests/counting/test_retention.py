@@ -1,5 +1,6 @@
 """Events go, counts stay: whatever is dropped, refreshed, changed or interrupted."""
 
+import asyncio
 import os
 import threading
 from collections import Counter
@@ -13,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import Connection, Error, errors
 
+from service.database import retention
 from service.database.embedded import EmbeddedDatabase
 from service.database.migrations import migrate
-from service.database.retention import refresh_counts, set_retention
+from service.database.retention import refresh_beside, refresh_counts, set_retention
 from tests.counting.counts import (
     INSERT,
     LEVELS,
@@ -28,6 +30,7 @@ from tests.counting.counts import (
 )
 from tests.counting.steps import DAY, TYPES, RunPolicy
 from tests.embedded.conftest import eventually
+from tests.support.proxy import Proxy
 
 MINUTE = timedelta(minutes=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -483,3 +486,13 @@ def test_the_job_runs_on_the_embedded_server(embedded: tuple[str, Connection]) -
     )
     eventually(lambda: events_left(connection) == 9 * 72, 20)
     assert counted(connection, None, None) == {"view": ALL}
+
+
+def test_a_refresh_beside_is_given_up_where_the_server_is_silent(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "REFRESH_DEADLINE_SECONDS", 1.0)
+    with Proxy(database_url) as proxy:
+        proxy.hold()
+        with pytest.raises(TimeoutError):
+            asyncio.run(refresh_beside(proxy.url, datetime.now(UTC), datetime.now(UTC)))

@@ -123,5 +123,9 @@ def test_a_newcomer_gets_counts_and_they_survive_a_stop_and_a_kill(clone: Path) 
             "view": 2
         }
 
-    with main_job(clone, "--fresh", "--no-sample-data") as (_, base_url):
+    with main_job(clone, "--fresh", "--no-sample-data") as (process, base_url):
         assert total(base_url) == 0
+        process.terminate()
+        said, _ = process.communicate(timeout=30)
+        assert said.endswith("Stopped; the data are in .data/embedded\n")
+    assert process.returncode == 0
