@@ -23,16 +23,13 @@ from prometheus_client.multiprocess import mark_process_dead
 from service import server
 from service.ingest.spool import require_writable
 from service.metrics import FOLDER
+from service.pauses import Pauses
 from service.settings import Settings
 
 log = structlog.get_logger()
 
 # Not a fork: threads and event loops don't survive one.
 SPAWN = get_context("spawn")
-
-STEADY_SECONDS = 10.0
-"""A worker that lived so long is started again at once; others after a pause that grows."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the folder in it has a name of its own
 
@@ -69,6 +66,7 @@ class Supervisor:
         *,
         migrated: bool,
     ) -> None:
+        self._listener = listener
         self._ready = ready
         self._serving, told = SPAWN.Pipe(duplex=False)
         self._not_serving = set(range(1, settings.workers + 1))
@@ -102,6 +100,8 @@ class Supervisor:
 
     def _end(self) -> None:
         deadline = time.monotonic() + self._stop_seconds
+        # While any process has it open, the kernel goes on to take connections that nobody answers.
+        self._listener.close()
         for worker in self._workers:
             worker.end()
         for worker in self._workers:
@@ -122,7 +122,7 @@ class Worker:
         self._number = number
         self._arguments = number, settings, listener, serving, migrated
         self._started = self._due = time.monotonic()
-        self._pause = 0.0
+        self._pauses = Pauses()
         self.process: SpawnProcess | None = None
 
     def started_or_pause(self) -> float:
@@ -143,16 +143,14 @@ class Worker:
         if self.process is None or self.process.is_alive():
             return
         now = time.monotonic()
-        steady = now - self._started >= STEADY_SECONDS
-        longer = max(FIRST_PAUSE_SECONDS, min(2 * self._pause, LONGEST_PAUSE_SECONDS))
-        self._pause = 0 if steady else longer
-        self._due = now + self._pause
+        pause = self._pauses.after(now - self._started)
+        self._due = now + pause
         log.error(
             "worker ended",
             worker=self._number,
             pid=self.process.pid,
             exit=self.process.exitcode,
-            next_in_seconds=self._pause,
+            next_in_seconds=pause,
         )
         mark_process_dead(self.process.pid)
         self.process = None

@@ -21,7 +21,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import NamedTuple, Self
+
+from service.pauses import Pauses
 
 PROGRAM = Path(__file__).parent / "pglite"
 DATABASE = "tallymark"
@@ -29,7 +31,10 @@ NEEDED_BYTES = 300 * 1024 * 1024
 LOCK_WAIT_SECONDS = 5.0
 START_SECONDS = 120.0
 STOP_SECONDS = 15.0
-RESTARTS = 3
+STARTS = 3
+"""So many failures in a row to start mean that it can't; one that is killed has not failed."""
+KILLED = (0, -signal.SIGHUP, -signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL)
+"""How a process ends that others end."""
 NO_NETWORK = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH")
 NO_SPACE = ("ENOSPC", "No space left on device")
 
@@ -54,6 +59,14 @@ def install() -> None:
         raise EmbeddedDatabaseError(f"the database engine can't be installed: {error}") from error
 
 
+class End(NamedTuple):
+    """Of a process: whether it was ready before, whether others ended it, and how it ended."""
+
+    ready: bool
+    killed: bool
+    reason: str
+
+
 class EmbeddedDatabase:
     """A database in a directory, served on a port of 127.0.0.1; usable as a context manager."""
 
@@ -74,7 +87,7 @@ class EmbeddedDatabase:
         self._process: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
         self._guard = threading.Lock()  # held to start a process, and to forbid starting one
-        self._stopping = False
+        self._stopping = threading.Event()
         self._settled = threading.Event()  # the first process is ready, or there will be none
         self._failure: str | None = None
 
@@ -100,7 +113,8 @@ class EmbeddedDatabase:
         if self.running:
             return
         install()
-        self._stopping, self._failure = False, None
+        self._failure = None
+        self._stopping.clear()
         self._settled.clear()
         try:
             self._lock = _lock_directory(self._directory)
@@ -123,7 +137,7 @@ class EmbeddedDatabase:
     def stop(self) -> None:
         """Stop the database: clients are cut off, what they had not committed is rolled back."""
         with self._guard:
-            self._stopping = True
+            self._stopping.set()
             process = self._process
         if process is not None:
             process.terminate()
@@ -156,29 +170,37 @@ class EmbeddedDatabase:
         self.stop()
 
     def _supervise(self) -> None:
-        try:
-            self._keep_running()
-        except (OSError, EmbeddedDatabaseError) as error:
-            self._give_up(str(error))
-
-    def _keep_running(self) -> None:
+        """Start the process again whenever it ends; give up only where it never was ready."""
         failures = 0
-        while (process := self._spawn()) is not None:
-            ready, reason = self._follow(process)
-            self._process = None
-            if self._stopping:
+        pauses = Pauses()
+        started = time.monotonic()
+        while (end := self._run()) is not None:
+            failures = 0 if end.ready or end.killed else failures + 1
+            if failures and not self._settled.is_set():
+                self._failure = self._advice(end.reason)
+                self._settled.set()
                 return
-            failures = 0 if ready else failures + 1
-            if not self._settled.is_set() or failures == RESTARTS:
-                self._give_up(reason)
-                return
+            if failures == STARTS:
+                self._log(self._advice(end.reason))
             self._log(
-                f"the embedded database has ended unexpectedly ({reason}) and is started again"
+                f"the embedded database has ended unexpectedly ({end.reason}) and is started again"
             )
+            self._stopping.wait(pauses.after(time.monotonic() - started))
+            started = time.monotonic()
+
+    def _run(self) -> End | None:
+        """Run the process until it ends; None when it is stopped."""
+        try:
+            process = self._spawn()
+            end = None if process is None else self._follow(process)
+        except (OSError, EmbeddedDatabaseError) as error:
+            end = End(ready=False, killed=False, reason=str(error))
+        self._process = None
+        return None if self._stopping.is_set() else end
 
     def _spawn(self) -> subprocess.Popen[str] | None:
         with self._guard:
-            if self._stopping or self._lock is None or self._listener is None:
+            if self._stopping.is_set() or self._lock is None or self._listener is None:
                 return None
             listener = self._listener.fileno()
             mode = "durable" if self._durable else "fast"
@@ -202,8 +224,8 @@ class EmbeddedDatabase:
             os.pwrite(self._lock, f"{self._process.pid}\n".encode(), 0)
             return self._process
 
-    def _follow(self, process: subprocess.Popen[str]) -> tuple[bool, str]:
-        """Read what the process says until it ends: whether it was ready, and why it ended."""
+    def _follow(self, process: subprocess.Popen[str]) -> End:
+        """Read what the process says until it ends."""
         ready, reason = False, None
         with process:
             for line in process.stdout or ():
@@ -215,20 +237,16 @@ class EmbeddedDatabase:
                     reason = text.removeprefix("fatal: ")
                 elif text:
                     self._log(text)
-        return ready, reason or _how_it_ended(process.returncode)
+        status = process.returncode
+        return End(ready, killed=status in KILLED, reason=reason or _how_it_ended(status))
 
-    def _give_up(self, reason: str) -> None:
+    def _advice(self, reason: str) -> str:
         if any(mark in reason for mark in NO_SPACE):
-            self._failure = f"the disk is full: free some space for {self._directory}"
-        else:
-            self._failure = (
-                f"the embedded database in {self._directory} does not start: {reason}; "
-                "put back a copy of the directory, or remove it to begin anew"
-            )
-        if self._settled.is_set():
-            self._log(self._failure)
-            self._release()
-        self._settled.set()
+            return f"the disk is full: free some space for {self._directory}"
+        return (
+            f"the embedded database in {self._directory} does not start: {reason}; "
+            "put back a copy of the directory, or remove it to begin anew"
+        )
 
     def _release(self) -> None:
         with self._guard:

@@ -38,6 +38,9 @@ chunk
 """
 
 
+ENDED = "the embedded database has ended unexpectedly"
+
+
 def connected(database: EmbeddedDatabase) -> psycopg.Connection[Any]:
     return psycopg.connect(database.url, autocommit=True, connect_timeout=20)
 
@@ -72,7 +75,35 @@ def test_the_process_is_started_again_on_the_same_port(tmp_path: Path) -> None:
         assert time.monotonic() - started < 10
         assert database.url == url
         assert database.pid != pid
-    assert lines == ["the embedded database has ended unexpectedly (signal 9) and is started again"]
+    assert lines == [f"{ENDED} (signal 9) and is started again"]
+
+
+def test_it_is_started_again_however_often_it_is_killed(tmp_path: Path) -> None:
+    lines: list[str] = []
+    with EmbeddedDatabase(tmp_path, durable=False, log=lines.append) as database:
+        pid = database.pid
+        for _ in range(4):
+            os.kill(pid, signal.SIGKILL)  # The later ones before it is ready.
+            eventually(lambda: (tmp_path / "lock").read_text() != f"{pid}\n", 30)  # noqa: B023
+            pid = int((tmp_path / "lock").read_text())
+        with connected(database) as connection:
+            assert value(connection, "select 1") == 1
+    assert lines == [f"{ENDED} (signal 9) and is started again"] * 4
+
+
+def test_what_does_not_start_is_said_and_tried_until_it_does(tmp_path: Path) -> None:
+    lines: list[str] = []
+    with EmbeddedDatabase(tmp_path, durable=False, log=lines.append) as database:
+        control = tmp_path / "data" / "global" / "pg_control"
+        kept = control.read_bytes()
+        control.write_bytes(bytes(len(kept)))
+        kill(database)
+        eventually(lambda: any("does not start" in line for line in lines), 60)
+        control.write_bytes(kept)
+        with connected(database) as connection:
+            assert value(connection, "select 1") == 1
+    (advice,) = [line for line in lines if "does not start" in line]
+    assert "remove it to begin anew" in advice
 
 
 def test_stop_cuts_off_clients_and_rolls_back(tmp_path: Path) -> None:

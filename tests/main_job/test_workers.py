@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -167,6 +168,33 @@ def test_a_stop_answers_what_is_in_flight(
     assert service.process.wait(20) == 0
     with psycopg.connect(database_url) as connection:
         assert connection.execute("select count(*) from events").fetchone() == (16,)
+
+
+def test_connections_are_refused_while_it_stops(
+    start: Callable[..., Service], database_url: str, native: bool
+) -> None:
+    service = start(SHUTDOWN_SECONDS="20", INGEST_DEADLINE_SECONDS="20")
+    eventually(service.all_answer, 30)
+    with ThreadPoolExecutor(16) as pool:
+        with blocked_table(database_url, native=native):
+            answers = [pool.submit(post, service) for _ in range(16)]
+            time.sleep(2)  # Nothing tells when all of them have arrived.
+            assert service.process is not None
+            service.process.terminate()
+            eventually(lambda: is_refused(service), 10)
+            assert all(is_refused(service) for _ in range(20))
+            assert service.process.poll() is None
+        assert [answer.result().status_code for answer in answers] == [202] * 16
+    assert service.process.wait(20) == 0
+
+
+def is_refused(service: ServiceProcess) -> bool:
+    """Return whether a connection is refused."""
+    try:
+        socket.create_connection(("127.0.0.1", service.port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_a_stop_under_load_loses_nothing(start: Callable[..., Service], database_url: str) -> None:

@@ -103,9 +103,9 @@ class Server {
   #engineUp(reported, port) {
     this.failures = 0
     this.reported = reported
+    log('ready') // before any client knows it
     for (const connection of this.connections.values()) connection.greet(reported)
     this.scheduler.started(port)
-    log('ready')
   }
 
   #engineEnded() {
