@@ -4,12 +4,12 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from service.analytics.kept import not_kept
 from service.analytics.parameters import RangeQuery, invalid_query
 from service.database.connections import within
-from service.database.failures import Failure, classify
+from service.outages import away_is_503
 from service.problems import FieldError, Problem, ProblemKind
 
 Pool = AsyncConnectionPool[AsyncConnection]
@@ -38,16 +38,17 @@ async def ask(
             cursor = await connection.execute(statement, values)
             return await cursor.fetchall()
 
-    try:
-        return await within(deadline_seconds, rows())
-    except (psycopg.Error, PoolTimeout, TimeoutError) as error:
-        raise not_kept(error, query) or _problem(error) or error from error
+    with away_is_503(ProblemKind.COUNTS_UNAVAILABLE):
+        try:
+            return await within(deadline_seconds, rows())
+        except psycopg.Error as error:
+            if problem := not_kept(error, query) or _invalid(error):
+                raise problem from error
+            raise
 
 
-def _problem(error: Exception) -> Problem | None:
-    if classify(error) in (Failure.AWAY, Failure.RETRY):
-        return Problem(ProblemKind.COUNTS_UNAVAILABLE, "Try again in a moment.")
-    if getattr(error, "sqlstate", None) == TOO_MANY_BUCKETS:
+def _invalid(error: psycopg.Error) -> Problem | None:
+    if error.sqlstate == TOO_MANY_BUCKETS:
         message = "Must be wider: the range has more than 10,000 buckets of this width"
         return invalid_query([FieldError(field="interval", message=message)])
     if isinstance(error, psycopg.errors.InvalidParameterValue) and "time zone" in str(error):

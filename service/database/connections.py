@@ -50,6 +50,9 @@ async def connect(
     return connection
 
 
+POOL_SECONDS = 1.4
+"""How long a request waits for a connection to read by."""
+
 Result = TypeVar("Result")
 
 _abandoned: set[asyncio.Task[Any]] = set()
@@ -90,8 +93,9 @@ def read_pool(
         min_size=1,
         max_size=connections,
         open=False,
-        # A request gives up within its deadline; counting goes on as soon as the database is back.
-        timeout=min(2.0, deadline_seconds),
+        # An outage is answered within 2 seconds, under load too; counting goes on as soon as the
+        # database is back.
+        timeout=min(POOL_SECONDS, deadline_seconds),
         reconnect_timeout=1.0,
         check=AsyncConnectionPool.check_connection,
     )

@@ -9,8 +9,8 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from service.database.failures import first_line
-from service.problems import Problem
-from service.reading.outages import away_is_503
+from service.outages import away_is_503
+from service.problems import Problem, ProblemKind
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class Download(StreamingResponse):
         limit = asyncio.timeout(self._deadline_seconds)
         watch = asyncio.create_task(_end_when_left(receive, limit))
         try:
-            with away_is_503():
+            with away_is_503(ProblemKind.EVENTS_UNAVAILABLE):
                 async with limit:
                     await self._send(send)
         except Problem as problem:

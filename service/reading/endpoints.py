@@ -12,10 +12,10 @@ from starlette.routing import Route
 
 from service.analytics.parameters import parse_query
 from service.database.connections import within
+from service.outages import away_is_503
 from service.problems import Problem, ProblemKind
 from service.reading.download import Download
 from service.reading.exports import Exports
-from service.reading.outages import away_is_503
 from service.reading.pages import Page, read_event, read_page
 from service.reading.parameters import (
     ExportQuery,
@@ -40,7 +40,7 @@ def routes(
             async with pool.connection() as connection:
                 return await work(connection)
 
-        with away_is_503():
+        with away_is_503(ProblemKind.EVENTS_UNAVAILABLE):
             return await within(deadline_seconds, by_connection())
 
     async def list_events(request: Request) -> Response:

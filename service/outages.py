@@ -1,4 +1,4 @@
-"""What a database that is away means to a reader."""
+"""What a database that is away means to who reads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from service.problems import Problem, ProblemKind
 
 
 @contextmanager
-def away_is_503() -> Iterator[None]:
-    """Let an outage, and a statement that is not answered in time, be a Problem."""
+def away_is_503(kind: ProblemKind) -> Iterator[None]:
+    """Let an outage, and a statement that is not answered in time, be a Problem of a kind."""
     try:
         yield
     except (psycopg.Error, PoolTimeout, TimeoutError) as error:
         if classify(error) in (Failure.AWAY, Failure.RETRY):
-            raise Problem(ProblemKind.EVENTS_UNAVAILABLE, "Try again in a moment.") from error
+            raise Problem(kind, "Try again in a moment.") from error
         raise
