@@ -219,7 +219,7 @@ READY_SCHEMA = {
         "status": {
             "enum": ["ready", "degraded"],
             "description": "Degraded while the database is away, and events are kept on the "
-            "service's own disk",
+            "service's own disk, or while that which is read from does not answer",
         },
         "reason": {"type": "string", "description": "Why it is degraded"},
         "spool_bytes": {

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
+import structlog
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from starlette.requests import Request
@@ -14,18 +15,37 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.database.connections import load_query, within
+from service.database.failures import Failure, first_line
 from service.ingest.spool import Spool
 from service.ingest.writer import Writer
 from service.metrics import count_database_error
 from service.problems import Problem, ProblemKind
 
+log = structlog.get_logger()
+
 BEHIND = load_query("behind")
+AGGREGATES = tuple(
+    f"{name}_{width}"
+    for name, widths in {
+        "event_counts": ("minute", "quarter_hour", "daily"),
+        "page_views": ("quarter_hour", "daily"),
+        "element_clicks": ("quarter_hour", "daily"),
+        "users": ("quarter_hour", "daily"),
+    }.items()
+    for width in widths
+)
+"""Those that are told of while the database does not say which there are."""
 ASK_EVERY_SECONDS = 5.0
+ASK_AGAIN_SECONDS = 1.0
+"""After an attempt that failed."""
 ASK_DEADLINE_SECONDS = 2.0
+FAILURES = 2
+"""So many in a row mean that the database is away; one may be a moment's load."""
 DEGRADED = (
     "The database can't be written to. Events are kept on the local disk until it can; counts are "
     "not answered, or lack them."
 )
+READS_AWAY = "The database that counts and events are read from does not answer. Events are kept."
 
 
 class Freshness:
@@ -35,6 +55,12 @@ class Freshness:
         self._pool = pool
         self._asked_at = 0.0
         self._behind: dict[str, float | None] | None = None
+        self._failures = 0
+
+    @property
+    def away(self) -> bool:
+        """Whether the database that is read from gives no answer."""
+        return self._failures >= FAILURES
 
     def behind_seconds(self) -> dict[str, float | None] | None:
         """Return by aggregate how long ago what it has taken in ends, and None where none is known.
@@ -65,13 +91,29 @@ class Freshness:
             try:
                 self._behind = await within(ASK_DEADLINE_SECONDS, self._ask())
                 self._asked_at = time.monotonic()
+                self._note_answer()
             except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
                 # The service is ready, or not, without this.
-                count_database_error(error)
                 self._behind = None
+                self._note_failure(error)
             with suppress(TimeoutError):
-                async with asyncio.timeout(ASK_EVERY_SECONDS):
+                async with asyncio.timeout(
+                    ASK_AGAIN_SECONDS if self._failures else ASK_EVERY_SECONDS
+                ):
                     await closing.wait()
+
+    def _note_answer(self) -> None:
+        if self.away:
+            log.info("reads are back")
+        self._failures = 0
+
+    def _note_failure(self, error: Exception) -> None:
+        if count_database_error(error) not in (Failure.AWAY, Failure.RETRY):
+            self._note_answer()
+            return
+        self._failures += 1
+        if self._failures == FAILURES:
+            log.error("reads are away", error=first_line(error))
 
     async def _ask(self) -> dict[str, float | None]:
         async with self._pool.connection() as connection:
@@ -95,6 +137,8 @@ def routes(writer: Writer, spool: Spool | None, freshness: Freshness) -> list[Ro
                 detail = f"The database can't be written to, and {why}."
                 raise Problem(ProblemKind.NOT_READY, detail)
             answer = {"status": "degraded", "reason": DEGRADED}
+        elif freshness.away:
+            answer = {"status": "degraded", "reason": READS_AWAY}
         answer["behind_seconds"] = freshness.behind_seconds()
         answer["spool_bytes"] = 0 if spool is None else spool.bytes
         return JSONResponse(answer)

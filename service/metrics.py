@@ -82,6 +82,12 @@ DATABASE_AWAY = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livemax",
 )
+READS_AWAY = Gauge(
+    "tallymark_reads_away",
+    "1 while a worker gets no answer from the database that it reads from, else 0",
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
 DATABASE_ERRORS = _counter(
     "database_errors", "Failed attempts, by their cause", ("failure", "kind")
 )

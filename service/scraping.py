@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.health import Freshness
+from service.health import AGGREGATES, Freshness
 from service.ingest.spool import Spool
 from service.ingest.writer import Writer
 from service.metrics import (
@@ -22,6 +22,7 @@ from service.metrics import (
     POOL_WAITING,
     QUEUE_BYTES,
     QUEUE_EVENTS,
+    READS_AWAY,
     SPOOL_BYTES,
     exposition,
 )
@@ -44,13 +45,14 @@ class Gauges:
         self._freshness = freshness
         self._writer = writer
         self._spool = spool
-        self._aggregates: set[str] = set()
+        self._aggregates = set(AGGREGATES)
 
     def measure(self) -> None:
         """Set the gauges."""
         QUEUE_EVENTS.set(self._writer.queued_events)
         QUEUE_BYTES.set(self._writer.queued_bytes)
         DATABASE_AWAY.set(self._writer.away is not None)
+        READS_AWAY.set(self._freshness.away)
         SPOOL_BYTES.set(0 if self._spool is None else self._spool.bytes)
         stats = self._pool.get_stats()
         size, idle = stats["pool_size"], stats["pool_available"]
