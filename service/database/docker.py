@@ -10,6 +10,7 @@ from urllib.parse import quote
 from service.database.migrations import DatabaseError
 
 ROOT = Path(__file__).parents[2]
+WITHOUT = "Without Docker: --database embedded."
 
 
 def answers() -> bool:
@@ -26,6 +27,7 @@ def database(*, fresh: bool) -> Iterator[str]:
 
     Raises DatabaseError.
     """
+    _require_compose()
     if fresh:
         _compose("down", "--volumes")
     was_running = bool(_compose("ps", "--quiet", "--status", "running", "db").strip())
@@ -35,6 +37,19 @@ def database(*, fresh: bool) -> Iterator[str]:
     finally:
         if not was_running:
             _compose("stop", "db")
+
+
+def _require_compose() -> None:
+    if _docker("compose", "version", seconds=10).returncode == 0:
+        return
+    engine = _docker("info", seconds=10)
+    if engine.returncode != 0:
+        raise DatabaseError(
+            f"Docker does not answer: {_reason(engine)}. Is it installed, does it run? {WITHOUT}"
+        )
+    raise DatabaseError(
+        f"Docker has no compose plugin (https://docs.docker.com/compose/install/). {WITHOUT}"
+    )
 
 
 def _url() -> str:
@@ -47,12 +62,13 @@ def _url() -> str:
 def _compose(*arguments: str) -> str:
     done = _docker("compose", *arguments, seconds=600)
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = next(iter(lines), "it does not answer")
-        raise DatabaseError(
-            f"docker compose {arguments[0]} failed: {reason}. Without Docker: --database embedded."
-        )
+        raise DatabaseError(f"docker compose {arguments[0]} failed: {_reason(done)}. {WITHOUT}")
     return done.stdout
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    return next(iter(lines), "it does not answer").rstrip(".")
 
 
 def _docker(*arguments: str, seconds: float) -> subprocess.CompletedProcess[str]:
