@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.faults.support import (
     statuses,
     watch,
 )
+from tests.support.disks import fill, small_disk
 from tests.support.ledger import Ledger
 from tests.support.proxy import Proxy
 from tests.support.senders import Habit, Senders
@@ -102,15 +102,9 @@ def test_while_the_database_is_away_every_event_is_kept(
 
 
 @contextmanager
-def small_disk(path: Path) -> Iterator[Path]:
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(path)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no file system can be mounted here")
-    try:
+def two_megabytes(path: Path) -> Iterator[Path]:
+    with small_disk(path, "size=2m"):
         yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 @contextmanager
@@ -119,7 +113,7 @@ def small_limit(path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("disk", "limit"), [(small_disk, 1 << 30), (small_limit, 1 << 20)], ids=["disk", "limit"]
+    ("disk", "limit"), [(two_megabytes, 1 << 30), (small_limit, 1 << 20)], ids=["disk", "limit"]
 )
 def test_a_full_spool_refuses_and_recovers_alone(
     database_url: str, proxy: Proxy, tmp_path: Path, disk: Any, limit: int
@@ -153,6 +147,34 @@ def test_a_full_spool_refuses_and_recovers_alone(
             asyncio.run(scenario())
             settle(service)
     assert_kept("full spool", ledger, database_url)
+
+
+def test_a_service_starts_on_a_full_disk_and_spools_once_there_is_room(
+    database_url: str, proxy: Proxy, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with Senders(service.base_url, ledger, habits=BATCHES) as senders:
+            await senders.until_accepted(1_000)
+            proxy.refuse()
+            async with asyncio.timeout(30):
+                while (state := await ready(service)).status_code == 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert "the spool can take no more" in state.json()["detail"]
+            for path in ballast:
+                path.unlink()
+            await senders.until_accepted(1_000)
+            proxy.pass_on()
+            await assert_recovers(senders)
+
+    ledger = Ledger()
+    with small_disk(tmp_path / "spool", "size=8m,nr_inodes=200") as directory:
+        ballast = fill(directory)
+        service = ServiceProcess(proxy.url, tmp_path / "service.log")
+        with service.running():
+            asyncio.run(scenario())
+            settle(service)
+    assert_kept("started on a full disk", ledger, database_url)
+    assert "disk is full" in (tmp_path / "service.log").read_text()
 
 
 async def spool_events(service: ServiceProcess, proxy: Proxy, ledger: Ledger, events: int) -> None:
