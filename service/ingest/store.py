@@ -24,7 +24,8 @@ Result = TypeVar("Result")
 COPY_FROM_EVENTS = 64
 
 CHECK_SECONDS = 2.0
-"""How long a database may take to say that it takes writes."""
+"""How long a database may take to say that it takes writes; half of the deadline at most, as what
+arrives meanwhile must still come into the spool in time."""
 
 
 class BinaryArray(bytes):
@@ -102,7 +103,7 @@ class Store:
 
     async def check(self) -> None:
         """Raise what psycopg raises, TimeoutError, or OSError, unless events can be written."""
-        await self._in_time(min(CHECK_SECONDS, self._deadline_seconds), self._check())
+        await self._in_time(min(CHECK_SECONDS, self._deadline_seconds / 2), self._check())
 
     async def _check(self) -> None:
         async with self._in_use() as connection, connection.transaction():
