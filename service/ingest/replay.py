@@ -58,12 +58,16 @@ class Replay:
         self._store = store
         self._away = away
         self._refresh = refresh
+        self._identity: str | None = None
         self._delays = Delays()
         self._adopt_at = time.monotonic() + ADOPT_SECONDS
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Start to look."""
+        """Adopt what earlier processes left for this database, if it says which, and start."""
+        with suppress(psycopg.Error, TimeoutError, OSError):
+            await self._identify()
+            await self._adopt()
         self._task = asyncio.create_task(self._run(), name="replay")
         return self
 
@@ -80,8 +84,11 @@ class Replay:
         while True:
             await asyncio.sleep(pause)
             try:
+                is_there = self._away() is None
+                if is_there and (self._identity is None or self._spool.bytes):
+                    await self._identify()
                 await self._adopt()
-                if self._spool.bytes and self._away() is None:
+                if is_there and self._spool.bytes:
                     await self._replay_all()
                 pause = LOOK_SECONDS
             except Exception as error:
@@ -89,6 +96,14 @@ class Replay:
                     count_database_error(error)
                 log.error("replay failed", error=first_line(error))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _identify(self) -> None:
+        """Let the spool know its database, also where it has become another one."""
+        identity = await self._store.identity()
+        await self._spool.bind(identity)
+        if identity != self._identity:
+            self._identity = identity
+            self._adopt_at = time.monotonic()
 
     async def _adopt(self) -> None:
         if time.monotonic() >= self._adopt_at:

@@ -31,6 +31,9 @@ class ReplayStore(GroupStore, Protocol):
     async def retained_from(self) -> int:
         """Return since when events are kept, as microseconds since 1970."""
 
+    async def identity(self) -> str:
+        """Return which database it is."""
+
 
 class Replayed:
     """A segment that is being replayed."""

@@ -54,6 +54,7 @@ class Store:
         self._can_write = load_query("can_write")
         self._newest_migration = load_migrations()[-1].version
         self._retained = load_query("retained_from")
+        self._identity = load_query("database_identity")
         self._connection: AsyncConnection | None = None
         self._is_used = False
 
@@ -120,13 +121,18 @@ class Store:
 
     async def retained_from(self) -> int:
         """Return since when events are kept, as microseconds since 1970. Raises as check()."""
-        return await self._in_time(self._deadline_seconds, self._retained_from())
+        return int(await self._in_time(self._deadline_seconds, self._value(self._retained)))
 
-    async def _retained_from(self) -> int:
+    async def identity(self) -> str:
+        """Return which database it is, however it is reached. Raises as check()."""
+        seconds = min(CHECK_SECONDS, self._deadline_seconds / 2)
+        return str(await self._in_time(seconds, self._value(self._identity)))
+
+    async def _value(self, query: bytes) -> Any:
         async with self._in_use() as connection:
-            cursor = await connection.execute(self._retained)
-            row = await cursor.fetchone()
-        return 0 if row is None else row[0]
+            cursor = await connection.execute(query)
+            (value,) = await cursor.fetchone() or (None,)
+        return value
 
     async def close(self) -> None:
         """Give the connection up; the next write opens another."""

@@ -241,3 +241,38 @@ def test_an_old_event_is_no_error_of_the_database(database_url: str, tmp_path: P
     asyncio.run(scenario())
     assert stored_ids(database_url) == ids(many)
     assert [database_errors("refused"), database_errors("defect")] == before
+
+
+def test_what_was_spooled_for_another_database_waits_for_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    """The directory is the same, the database is not: a changed DATABASE_URL, say."""
+
+    async def spool_some() -> None:
+        async with spooling(database_url, tmp_path) as (writer, spool):
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                connection.execute("alter table events rename to elsewhere")
+                await writer.keep(theirs)
+                assert spool.bytes > 0
+
+    async def serve_for(seconds: float) -> None:
+        async with spooling(database_url, tmp_path) as (writer, _):
+            await writer.keep([own])
+            await asyncio.sleep(seconds)
+
+    async def end() -> None:
+        async with spooling(database_url, tmp_path) as (_, spool):
+            await emptied(spool)
+
+    theirs, own = [numbered_event() for _ in range(5)], numbered_event()
+    asyncio.run(spool_some())
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("alter table elsewhere rename to events")
+        (before,) = connection.execute("select id from database_identity").fetchone() or ()
+        connection.execute("update database_identity set id = gen_random_uuid()")
+        asyncio.run(serve_for(2 * replay.LOOK_SECONDS))
+        assert stored_ids(database_url) == ids([own])
+        connection.execute("update database_identity set id = %s", [before])
+        asyncio.run(end())
+    assert stored_ids(database_url) == ids([*theirs, own])
+    assert list(tmp_path.iterdir()) == []

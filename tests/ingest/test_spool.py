@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from service.events import Event
 from service.ingest.spool import Spool, SpoolError, SpoolFullError, folder
@@ -392,3 +393,57 @@ def test_a_worker_adopts_what_another_one_leaves_while_it_runs(tmp_path: Path) -
 
     some = [numbered_event() for _ in range(3)]
     asyncio.run(scenario())
+
+
+async def found_for(directory: Path, database: str | None) -> list[Event]:
+    """Return the events that a new process of a database finds."""
+    async with Spool(directory, limit_bytes=LIMIT) as spool:
+        if database is not None:
+            await spool.bind(database)
+        spool.adopt()
+        return [one for path in await spool.segments() for one in read(path) if one]  # type: ignore[misc]
+
+
+def test_what_is_for_one_database_is_no_other_one_s(tmp_path: Path) -> None:
+    async def leave() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            await spool.bind("this")
+            await spool.append(some)
+
+    some = [numbered_event() for _ in range(3)]
+    asyncio.run(leave())
+    with capture_logs() as entries:
+        assert asyncio.run(found_for(tmp_path, "other")) == []
+        assert asyncio.run(found_for(tmp_path, None)) == []
+        assert asyncio.run(found_for(tmp_path, "this")) == some
+    told = [one for one in entries if one["event"] == "spools of another database are left alone"]
+    assert [(one["spools"], one["directory"]) for one in told] == [(1, str(tmp_path))]
+
+
+def test_what_is_for_no_database_yet_is_whose_adopts_it(tmp_path: Path) -> None:
+    async def leave() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            await spool.append(some)
+
+    some = [numbered_event() for _ in range(3)]
+    asyncio.run(leave())
+    assert asyncio.run(found_for(tmp_path, None)) == some
+    assert asyncio.run(found_for(tmp_path, "this")) == some
+    assert asyncio.run(found_for(tmp_path, "other")) == []
+
+
+def test_a_database_that_becomes_another_one_has_another_folder(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            for database, event in zip(("this", "other"), some, strict=True):
+                await spool.bind(database)
+                assert await spool.segments() == []
+                await spool.append([event])
+            await spool.bind("this")
+            assert spool.adopt() == 1
+            (path,) = await spool.segments()
+            assert list(read(path)) == some[:1]
+
+    some = [numbered_event() for _ in range(2)]
+    asyncio.run(scenario())
+    assert asyncio.run(found_for(tmp_path, "other")) == some[1:]

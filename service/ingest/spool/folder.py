@@ -14,7 +14,7 @@ import structlog
 
 from service.database.failures import first_line
 from service.events import Event
-from service.ingest.spool.held import Held, lock_orphans, new_folder
+from service.ingest.spool.held import Held, database_of, folders, lock_orphans, new_folder
 from service.ingest.spool.segments import Segment, keep_only, remove, segments, sync_folder
 
 log = structlog.get_logger()
@@ -50,6 +50,10 @@ class Spool:
         self._own: Held | None = None
         """None as long as the disk has had no room for a folder."""
         self._adopted: list[Held] = []
+        self._database: str | None = None
+        """Which database the events are for, as soon as that is known."""
+        self._told: set[Path] = set()
+        """Folders of other databases that the log has named."""
         self._segment: Segment | None = None
         self._disk_is_full = False
         self._alone = asyncio.Lock()
@@ -85,11 +89,14 @@ class Spool:
                 await asyncio.to_thread(self._look)
 
     def _look(self) -> None:
-        """Find out whether the disk has room; make the folder if there was none for it before."""
+        """Find out whether the disk has room; make, and mark, what there was none for before."""
         try:
             if self._own is None:
                 self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._own = new_folder(self._directory)
+            if self._database is not None:
+                for one in self._held:
+                    one.bind(self._database)
             disk = os.statvfs(self._directory)
             self._disk_is_full = disk.f_bavail * disk.f_frsize < SPARE_BYTES
         except OSError:
@@ -99,11 +106,44 @@ class Spool:
     def _held(self) -> list[Held]:
         return self._adopted if self._own is None else [self._own, *self._adopted]
 
+    async def bind(self, database: str) -> None:
+        """Let the events be for this database, and let go of what is for others."""
+        async with self._alone:
+            await asyncio.to_thread(self._bind, database)
+
+    def _bind(self, database: str) -> None:
+        self._database = database
+        for one in self._held:
+            if one.database not in {None, database}:
+                self._close_segment()
+                one.release()
+        self._adopted = [one for one in self._adopted if one.database in {None, database}]
+        if self._own is not None and self._own.database not in {None, database}:
+            self._own = None
+        self._look()
+
     def adopt(self) -> int:
-        """Lock the folders that nobody holds and return how many these were. Raises OSError."""
-        found = lock_orphans(self._directory, [one.path for one in self._held])
+        """Lock the folders that nobody holds and return how many these were. Raises OSError.
+
+        Those of another database are left alone; all that are of any, as long as ours is not known.
+        """
+        known = {one.path for one in self._held}
+        orphans = [path for path in folders(self._directory) if path not in known]
+        databases = {path: database_of(path) for path in orphans}
+        found = lock_orphans(path for path in orphans if databases[path] in {None, self._database})
+        if self._database is not None:
+            self._tell({path for path in orphans if databases[path] not in {None, self._database}})
         self._adopted = [*self._adopted, *found]
         return len(found)
+
+    def _tell(self, foreign: set[Path]) -> None:
+        if new := foreign - self._told:
+            self._told |= new
+            log.error(
+                "spools of another database are left alone",
+                spools=len(new),
+                directory=str(self._directory),
+            )
 
     @property
     def bytes(self) -> int:

@@ -10,9 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.ingest.spool.segments import segments, sync_folder
+from service.ingest.spool.segments import NEW, replace_file, segments, sync_folder
 
 LOCK = "lock"
+DATABASE = "database"
+"""Holds the identity of the database that a folder's events are for, once that is known."""
 OWN_NAME = re.compile(r"\d{19}-[0-9a-f]{8}")
 """Of a folder; others in the directory are somebody else's, and left alone."""
 
@@ -26,12 +28,21 @@ class Held:
     """File descriptor."""
     bytes: int
     """Of events that are on the disk."""
+    database: str | None
+    """Which one the events are for, if that is known."""
+
+    def bind(self, database: str) -> None:
+        """Let its events be for this database, unless they are for one already. Raises OSError."""
+        if self.database is None:
+            replace_file(self.path / DATABASE, database.encode())
+            self.database = database
 
     def release(self) -> None:
         """Let another process have it; a folder without events is removed."""
         if not segments(self.path):
             with suppress(OSError):
-                (self.path / LOCK).unlink()
+                for name in (DATABASE, DATABASE + NEW, LOCK):
+                    (self.path / name).unlink(missing_ok=True)
                 self.path.rmdir()  # Not where damaged segments wait for people.
         os.close(self.lock)
 
@@ -53,15 +64,28 @@ def new_folder(directory: Path) -> Held:
             return held
 
 
-def lock_orphans(directory: Path, known: Iterable[Path]) -> list[Held]:
-    """Lock those folders that are not known, and that nobody holds. Raises OSError."""
+def lock_orphans(paths: Iterable[Path]) -> list[Held]:
+    """Lock those of the folders that nobody holds."""
     found = []
-    for path in sorted(set(directory.glob("*")) - set(known)):
-        # A folder may be gone by now; or it is no folder, or not for us.
+    for path in paths:
+        # It may be gone by now; or it is no folder, or not for us.
         with suppress(OSError):
-            if OWN_NAME.fullmatch(path.name) and (held := _lock(path)) is not None:
+            if (held := _lock(path)) is not None:
                 found.append(held)
     return found
+
+
+def folders(directory: Path) -> list[Path]:
+    """Return the folders of all processes, the oldest first."""
+    return sorted(path for path in directory.glob("*") if OWN_NAME.fullmatch(path.name))
+
+
+def database_of(folder: Path) -> str | None:
+    """Return which database a folder's events are for, if that is known. Raises OSError."""
+    try:
+        return (folder / DATABASE).read_text()
+    except FileNotFoundError:
+        return None
 
 
 def _lock(path: Path) -> Held | None:
@@ -69,7 +93,8 @@ def _lock(path: Path) -> Held | None:
     lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return Held(path, lock, sum(one.stat().st_size for one in segments(path)))
+        size = sum(one.stat().st_size for one in segments(path))
+        return Held(path, lock, size, database_of(path))
     except BlockingIOError:
         os.close(lock)
         return None

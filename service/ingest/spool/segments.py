@@ -89,18 +89,23 @@ def keep_only(path: Path, events: Sequence[Event], *, damaged: bool) -> int:
     segment is as it was, or as it shall be. Raises OSError: it is as it was.
     """
     data = encode(events)
+    if damaged:
+        aside = path.with_suffix(DAMAGED)
+        aside.unlink(missing_ok=True)
+        aside.hardlink_to(path)
+    replace_file(path, data)
+    return len(data)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Let a file be this from one moment to the next, or not at all. Raises OSError."""
     new = path.with_suffix(NEW)
     with new.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    if damaged:
-        aside = path.with_suffix(DAMAGED)
-        aside.unlink(missing_ok=True)
-        aside.hardlink_to(path)
     new.replace(path)
     sync_folder(path.parent)
-    return len(data)
 
 
 def sync_folder(folder: Path) -> None:
