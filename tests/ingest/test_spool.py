@@ -420,6 +420,14 @@ def test_what_is_for_one_database_is_no_other_one_s(tmp_path: Path) -> None:
     assert [(one["spools"], one["directory"]) for one in told] == [(1, str(tmp_path))]
 
 
+def test_a_folder_whose_database_can_t_be_read_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / f"{10**18}-00000000"
+    (folder / "database").mkdir(parents=True)
+    (folder / "1.events").write_bytes(encode([numbered_event()]))
+    assert asyncio.run(found_for(tmp_path, "this")) == []
+    assert (folder / "1.events").exists()
+
+
 def test_what_is_for_no_database_yet_is_whose_adopts_it(tmp_path: Path) -> None:
     async def leave() -> None:
         async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
@@ -439,8 +447,11 @@ def test_a_database_that_becomes_another_one_has_another_folder(tmp_path: Path) 
                 await spool.bind(database)
                 assert await spool.segments() == []
                 await spool.append([event])
+            assert spool.adopt() == 0
+            assert spool.foreign == 1
             await spool.bind("this")
             assert spool.adopt() == 1
+            assert spool.foreign == 1
             (path,) = await spool.segments()
             assert list(read(path)) == some[:1]
 

@@ -52,8 +52,8 @@ class Spool:
         self._adopted: list[Held] = []
         self._database: str | None = None
         """Which database the events are for, as soon as that is known."""
-        self._told: set[Path] = set()
-        """Folders of other databases that the log has named."""
+        self.foreign = 0
+        """How many folders in the directory are for another database."""
         self._segment: Segment | None = None
         self._disk_is_full = False
         self._alone = asyncio.Lock()
@@ -94,13 +94,17 @@ class Spool:
             if self._own is None:
                 self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._own = new_folder(self._directory)
-            if self._database is not None:
-                for one in self._held:
-                    one.bind(self._database)
             disk = os.statvfs(self._directory)
             self._disk_is_full = disk.f_bavail * disk.f_frsize < SPARE_BYTES
         except OSError:
             self._disk_is_full = True
+        self._mark()
+
+    def _mark(self) -> None:
+        for one in self._held:
+            if self._database is not None:
+                with suppress(OSError):  # It is tried again.
+                    one.bind(self._database)
 
     @property
     def _held(self) -> list[Held]:
@@ -113,14 +117,21 @@ class Spool:
 
     def _bind(self, database: str) -> None:
         self._database = database
-        for one in self._held:
-            if one.database not in {None, database}:
-                self._close_segment()
-                one.release()
-        self._adopted = [one for one in self._adopted if one.database in {None, database}]
-        if self._own is not None and self._own.database not in {None, database}:
+        if self._own is not None and not self._is_ours(self._own):
+            self._close_segment()
+            self._own.release()
             self._own = None
+        self._adopted = self._without_foreign(self._adopted)
         self._look()
+
+    def _is_ours(self, one: Held) -> bool:
+        return one.database in {None, self._database}
+
+    def _without_foreign(self, some: list[Held]) -> list[Held]:
+        for one in some:
+            if not self._is_ours(one):
+                one.release()
+        return [one for one in some if self._is_ours(one)]
 
     def adopt(self) -> int:
         """Lock the folders that nobody holds and return how many these were. Raises OSError.
@@ -128,22 +139,23 @@ class Spool:
         Those of another database are left alone; all that are of any, as long as ours is not known.
         """
         known = {one.path for one in self._held}
-        orphans = [path for path in folders(self._directory) if path not in known]
-        databases = {path: database_of(path) for path in orphans}
-        found = lock_orphans(path for path in orphans if databases[path] in {None, self._database})
-        if self._database is not None:
-            self._tell({path for path in orphans if databases[path] not in {None, self._database}})
+        orphans = {path for path in folders(self._directory) if path not in known}
+        ours = {path for path in orphans if database_of(path) in {None, self._database}}
+        # One may have been marked just now.
+        found = self._without_foreign(lock_orphans(sorted(ours)))
         self._adopted = [*self._adopted, *found]
+        if self._database is not None:
+            self._note_foreign(len(orphans - ours))
         return len(found)
 
-    def _tell(self, foreign: set[Path]) -> None:
-        if new := foreign - self._told:
-            self._told |= new
+    def _note_foreign(self, folders: int) -> None:
+        if folders and not self.foreign:
             log.error(
                 "spools of another database are left alone",
-                spools=len(new),
+                spools=folders,
                 directory=str(self._directory),
             )
+        self.foreign = folders
 
     @property
     def bytes(self) -> int:

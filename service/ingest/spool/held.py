@@ -81,11 +81,13 @@ def folders(directory: Path) -> list[Path]:
 
 
 def database_of(folder: Path) -> str | None:
-    """Return which database a folder's events are for, if that is known. Raises OSError."""
+    """Return which database a folder's events are for: none yet, or "" if that can't be read."""
     try:
-        return (folder / DATABASE).read_text()
-    except FileNotFoundError:
+        return (folder / DATABASE).read_bytes().decode(errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError:
+        return ""
 
 
 def _lock(path: Path) -> Held | None:
