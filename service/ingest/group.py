@@ -1,11 +1,22 @@
 """What is written together, in parts that lie apart in time, and those who wait for it."""
 
+import time
+from collections import Counter
 from collections.abc import Sequence
+
+from prometheus_client import Counter as Metric
 
 from service.events import Event
 from service.ingest.lateness import by_time
 from service.ingest.waiting import Settled, Waiting
 from service.ingest.writing import GroupStore, write_settled
+from service.metrics import (
+    EVENTS_DUPLICATE,
+    EVENTS_NOT_STORED,
+    EVENTS_REJECTED,
+    EVENTS_STORED,
+    SPOOLED_EVENTS,
+)
 
 
 class Group:
@@ -20,6 +31,10 @@ class Group:
             [event for one in waiting for event in one.events], lambda event: event.timestamp
         )
         self._again = False
+        self.kept = 0
+        """How many events are committed, or in the spool, by now."""
+        self.not_kept = 0
+        """How many are not, and won't be by this group."""
 
     @property
     def is_awaited(self) -> bool:
@@ -27,20 +42,16 @@ class Group:
         return not all(one.answer.done() for one in self.waiting)
 
     @property
+    def seconds_left(self) -> float:
+        """How long the first of those who wait does so still."""
+        expires = (one.expires for one in self.waiting if not one.answer.done())
+        return max(0.0, min(expires, default=0.0) - time.monotonic())
+
+    @property
     def unsettled(self) -> list[Event]:
         """The events of which it is not known what became of them."""
         known = self._settled.refused | self._settled.broken
         return [event for part in self._parts for event in part if event.event_id not in known]
-
-    @property
-    def duplicates(self) -> int:
-        """How many of the events were stored already, as their senders were told."""
-        return self._settled.duplicates
-
-    @property
-    def refused(self) -> int:
-        """How many of the events the database refused."""
-        return len(self._settled.refused)
 
     async def write(self, store: GroupStore) -> None:
         """Commit what is not settled. Raises as write_settled(); what was committed stays so."""
@@ -50,12 +61,52 @@ class Group:
             await write_settled(store, part, self._settled, again=again)
             self._again = False
             del self._parts[0]
+            self._count_committed(part)
             # What began after the end of this part is settled.
             since = min(event.timestamp for event in part) if self._parts else 0
             self._settled.answer([one for one in self.waiting if one.since >= since])
             self.waiting = [one for one in self.waiting if one.since < since]
 
-    def settle(self) -> None:
-        """Answer everybody: what was not committed is kept in another way."""
-        self._parts = []
+    def note_spooled(self) -> None:
+        """Answer everybody: what was not committed is in the spool."""
+        self._count_rest(SPOOLED_EVENTS)
         self._settled.answer(self.waiting)
+
+    def give_up(self) -> None:
+        """Take note that the rest, if there is any, is kept nowhere, as far as anybody knows."""
+        self._count_rest(EVENTS_NOT_STORED)
+
+    # Each event is counted once: when it is settled, by what became of it.
+
+    def _count_committed(self, part: Sequence[Event]) -> None:
+        duplicates = 0
+        if self._settled.known:
+            given = Counter(event.event_id for event in part if event.id_is_given)
+            # What was written again after a failure may be known more often than it was sent.
+            duplicates = (given & self._settled.known).total()
+        self._count(EVENTS_DUPLICATE, duplicates)
+        self._count(EVENTS_STORED, self._count_refused(part) - duplicates)
+
+    def _count_rest(self, fate: Metric) -> None:
+        parts, self._parts = self._parts, []
+        for part in parts:
+            self._count(fate, self._count_refused(part))
+
+    def _count_refused(self, part: Sequence[Event]) -> int:
+        """Count what can't be stored, and return how many others there are."""
+        refused = _among(part, self._settled.refused)
+        broken = _among(part, self._settled.broken)
+        self._count(EVENTS_REJECTED, refused)
+        self._count(EVENTS_NOT_STORED, broken)
+        return len(part) - refused - broken
+
+    def _count(self, fate: Metric, events: int) -> None:
+        fate.inc(events)
+        if fate in (EVENTS_REJECTED, EVENTS_NOT_STORED):
+            self.not_kept += events
+        else:
+            self.kept += events
+
+
+def _among(part: Sequence[Event], ids: set[bytes]) -> int:
+    return sum(event.event_id in ids for event in part) if ids else 0

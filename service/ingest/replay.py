@@ -7,18 +7,16 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import psycopg
 import structlog
 
-from service.database.failures import Failure, classify, first_line
-from service.events import MICROSECONDS, Event
-from service.ingest.lateness import by_time
+from service.database.failures import first_line
+from service.events import MICROSECONDS
+from service.ingest.replayed import Replayed, ReplayStore
 from service.ingest.spool import Spool
 from service.ingest.spool.segments import DAMAGED, read
-from service.ingest.waiting import Settled
-from service.ingest.writing import GroupStore, set_aside, write_settled
 from service.metrics import (
     EVENTS_REJECTED,
     REPLAYED_EVENTS,
@@ -35,29 +33,17 @@ ADOPT_SECONDS = 10.0
 """How often it is looked for spools whose workers have ended."""
 LONGEST_PAUSE_SECONDS = 30.0
 """After a failure; the first pause is LOOK_SECONDS, and it doubles."""
-
-
-class ReplayError(Exception):
-    """Some events of the spool can't be stored; they stay in it."""
-
-
-class NotKeptError(Exception):
-    """The event is older than what is kept at all (retention)."""
-
-
-class ReplayStore(GroupStore, Protocol):
-    """What is written to, and what it still takes."""
-
-    async def retained_from(self) -> int:
-        """Return since when events are kept, as microseconds since 1970."""
+LONGEST_DELAY_SECONDS = 300.0
+"""The same for a segment of which something can't be stored, while the database takes others."""
 
 
 class Replay:
     """Replays the spool, the oldest segment first, while it is entered as a context.
 
     A segment is deleted after its last event was committed. If the process dies before that, it is
-    replayed again; each event has its id, so it is stored once. Between batches it waits as long as
-    a batch took: half of the database's time is for events that come anew.
+    replayed again; each event has its id, so it is stored once. Events that can't be stored are all
+    that is left of theirs, and are tried again, less and less often. Between batches it waits as
+    long as a batch took: half of the database's time is for events that come anew.
     """
 
     def __init__(
@@ -72,11 +58,16 @@ class Replay:
         self._store = store
         self._away = away
         self._refresh = refresh
+        self._identity: str | None = None
+        self._delays = Delays()
         self._adopt_at = time.monotonic() + ADOPT_SECONDS
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Start to look."""
+        """Adopt what earlier processes left for this database, if it says which, and start."""
+        with suppress(psycopg.Error, TimeoutError, OSError):
+            await self._identify()
+            await self._adopt()
         self._task = asyncio.create_task(self._run(), name="replay")
         return self
 
@@ -93,14 +84,26 @@ class Replay:
         while True:
             await asyncio.sleep(pause)
             try:
+                is_there = self._away() is None
+                if is_there and (self._identity is None or self._spool.bytes):
+                    await self._identify()
                 await self._adopt()
-                if self._spool.bytes and self._away() is None:
+                if is_there and self._spool.bytes:
                     await self._replay_all()
                 pause = LOOK_SECONDS
             except Exception as error:
-                count_database_error(error)
+                if isinstance(error, psycopg.Error | TimeoutError):
+                    count_database_error(error)
                 log.error("replay failed", error=first_line(error))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def _identify(self) -> None:
+        """Let the spool know its database, also where it has become another one."""
+        identity = await self._store.identity()
+        await self._spool.bind(identity)
+        if identity != self._identity:
+            self._identity = identity
+            self._adopt_at = time.monotonic()
 
     async def _adopt(self) -> None:
         if time.monotonic() >= self._adopt_at:
@@ -109,105 +112,91 @@ class Replay:
                 log.info("spools adopted", spools=adopted, bytes=self._spool.bytes)
 
     async def _replay_all(self) -> None:
-        kept_since = await self._store.retained_from()
-        replayed: list[Segment] = []
-        unread = 0
+        timestamps: list[int] = []
         for path in await self._spool.segments():
-            try:
-                replayed.append(await self._replay(path, kept_since))
-            except (psycopg.Error, TimeoutError):
-                raise  # The database is away.
-            except Exception as error:
-                log.error("segment not replayed", segment=path.name, error=first_line(error))
-                unread += 1
-        timestamps = [timestamp for one in replayed for timestamp in one.range]
+            if self._delays.is_due(path):
+                timestamps += await self._replay(path)
         if timestamps:
             await self._refresh(_moment(min(timestamps)), _moment(max(timestamps) + 1))
-        if (stuck := sum(one.stuck for one in replayed)) or unread:
-            raise ReplayError(
-                f"{stuck} events can't be stored, and {unread} files not read or removed; "
-                "they stay in the spool"
-            )
 
-    async def _replay(self, path: Path, kept_since: int) -> "Segment":
+    async def _replay(self, path: Path) -> Sequence[int]:
+        """Return the earliest and the latest timestamp of what is done, if there is any."""
+        try:
+            replayed = await self._bring(path)
+        except (psycopg.Error, TimeoutError):
+            raise  # The database is away.
+        except Exception as error:
+            seconds = self._delays.put_off(path)
+            log.error(
+                "segment not replayed",
+                segment=path.name,
+                error=first_line(error),
+                next_in_seconds=seconds,
+            )
+            return ()
+        if not replayed.left:
+            self._delays.forget(path)
+        else:
+            seconds = self._delays.put_off(path)
+            log.error(
+                "events stay in the spool",
+                segment=path.name,
+                events=len(replayed.left),
+                next_in_seconds=seconds,
+            )
+        return replayed.range
+
+    async def _bring(self, path: Path) -> Replayed:
+        """Bring a segment's events to the database, and remove those that are done."""
         started = time.monotonic()
-        segment = Segment(self._store, kept_since)
+        replayed = Replayed(self._store)
         records = await asyncio.to_thread(read, path)
         while batch := await asyncio.to_thread(list, islice(records, BATCH_EVENTS)):
             began = time.monotonic()
-            await segment.write(batch)
+            await replayed.write(batch)
             await asyncio.sleep(time.monotonic() - began)
-        if not segment.stuck:
-            await self._spool.remove(path, damaged=segment.damaged > 0)
-        refused = len(segment.settled.refused)
+        left, damaged = replayed.left, replayed.damaged
+        if len(left) < replayed.events or damaged or not left:
+            await self._spool.remove(path, damaged=damaged > 0, left=left)
         log.info(
             "replayed",
-            events=segment.events,
-            stored_already=segment.settled.known.total(),
-            refused=refused,
-            stuck=segment.stuck,
+            events=replayed.events,
+            stored_already=replayed.stored_already,
+            refused=replayed.refused,
+            left=len(left),
             milliseconds=round((time.monotonic() - started) * 1000),
             bytes_left=self._spool.bytes,
         )
-        EVENTS_REJECTED.inc(refused)
-        REPLAYED_EVENTS.inc(segment.events - refused - segment.stuck)
-        if segment.damaged:
-            SPOOL_DAMAGED_BYTES.inc(segment.damaged)
+        EVENTS_REJECTED.inc(replayed.refused)
+        REPLAYED_EVENTS.inc(replayed.events - replayed.refused - len(left))
+        if damaged:
+            SPOOL_DAMAGED_BYTES.inc(damaged)
             kept_as = path.with_suffix(DAMAGED).name
-            log.error("spool is damaged", bytes=segment.damaged, kept_as=kept_as)
-        return segment
+            log.error("spool is damaged", bytes=damaged, kept_as=kept_as)
+        return replayed
 
 
-class Segment:
-    """What became of a segment's events."""
+class Delays:
+    """When segments of which something can't be stored are tried again."""
 
-    def __init__(self, store: ReplayStore, kept_since: int) -> None:
-        self._store = store
-        self._kept_since = kept_since
-        self.settled = Settled()
-        self.events = 0
-        self.damaged = 0
-        """Bytes that are no events any more."""
-        self.range: tuple[int, ...] = ()
-        """The earliest and the latest timestamp, if there is any."""
-        self._stuck = 0
+    def __init__(self) -> None:
+        self._due: dict[Path, tuple[float, float]] = {}
+        """The moment, in seconds of time.monotonic(), and the pause before it."""
 
-    @property
-    def stuck(self) -> int:
-        """How many events could be neither stored nor set aside."""
-        return self._stuck + len(self.settled.broken) + len(self.settled.not_set_aside)
+    def is_due(self, path: Path) -> bool:
+        """Return whether a segment may be tried; one that never was may."""
+        return self._due.get(path, (0.0, 0.0))[0] <= time.monotonic()
 
-    async def write(self, records: Sequence[Event | int]) -> None:
-        """Write some of its events. Raises what says that the database is away."""
-        events = [one for one in records if isinstance(one, Event)]
-        self.damaged += sum(one for one in records if isinstance(one, int))
-        self.events += len(events)
-        if not events:
-            return
-        timestamps = (*self.range, *(event.timestamp for event in events))
-        self.range = (min(timestamps), max(timestamps))
-        kept = [event for event in events if event.timestamp >= self._kept_since]
-        for event in events:
-            if event.timestamp < self._kept_since:
-                await set_aside(
-                    self._store, event, self.settled, NotKeptError(NotKeptError.__doc__)
-                )
-        for part in by_time(kept, lambda event: event.timestamp):
-            self._stuck += await self._write(part)
+    def put_off(self, path: Path) -> float:
+        """Let a segment wait twice as long as the last time, and return how many seconds."""
+        _, before = self._due.get(path, (0.0, LOOK_SECONDS))
+        seconds = min(2 * before, LONGEST_DELAY_SECONDS)
+        self._due[path] = time.monotonic() + seconds, seconds
+        return seconds
 
-    async def _write(self, events: Sequence[Event]) -> int:
-        """Return how many of the events can't be stored, while others can."""
-        try:
-            await write_settled(self._store, events, self.settled, again=True)
-        except psycopg.Error as error:
-            if classify(error) is not Failure.DEFECT:
-                raise
-            if len(events) == 1:
-                log.error("spooled event not stored", error=first_line(error))
-                return 1
-            half = len(events) // 2
-            return await self._write(events[:half]) + await self._write(events[half:])
-        return 0
+    def forget(self, path: Path) -> None:
+        """Take note that nothing is left of a segment."""
+        self._due.pop(path, None)
 
 
 def _moment(microseconds: int) -> datetime:

@@ -24,7 +24,8 @@ Result = TypeVar("Result")
 COPY_FROM_EVENTS = 64
 
 CHECK_SECONDS = 2.0
-"""How long a database may take to say that it takes writes."""
+"""How long a database may take to say that it takes writes; half of the deadline at most, as what
+arrives meanwhile must still come into the spool in time."""
 
 
 class BinaryArray(bytes):
@@ -53,6 +54,7 @@ class Store:
         self._can_write = load_query("can_write")
         self._newest_migration = load_migrations()[-1].version
         self._retained = load_query("retained_from")
+        self._identity = load_query("database_identity")
         self._connection: AsyncConnection | None = None
         self._is_used = False
 
@@ -102,7 +104,7 @@ class Store:
 
     async def check(self) -> None:
         """Raise what psycopg raises, TimeoutError, or OSError, unless events can be written."""
-        await self._in_time(min(CHECK_SECONDS, self._deadline_seconds), self._check())
+        await self._in_time(min(CHECK_SECONDS, self._deadline_seconds / 2), self._check())
 
     async def _check(self) -> None:
         async with self._in_use() as connection, connection.transaction():
@@ -119,13 +121,18 @@ class Store:
 
     async def retained_from(self) -> int:
         """Return since when events are kept, as microseconds since 1970. Raises as check()."""
-        return await self._in_time(self._deadline_seconds, self._retained_from())
+        return int(await self._in_time(self._deadline_seconds, self._value(self._retained)))
 
-    async def _retained_from(self) -> int:
+    async def identity(self) -> str:
+        """Return which database it is, however it is reached. Raises as check()."""
+        seconds = min(CHECK_SECONDS, self._deadline_seconds / 2)
+        return str(await self._in_time(seconds, self._value(self._identity)))
+
+    async def _value(self, query: bytes) -> Any:
         async with self._in_use() as connection:
-            cursor = await connection.execute(self._retained)
-            row = await cursor.fetchone()
-        return 0 if row is None else row[0]
+            cursor = await connection.execute(query)
+            (value,) = await cursor.fetchone() or (None,)
+        return value
 
     async def close(self) -> None:
         """Give the connection up; the next write opens another."""

@@ -63,8 +63,6 @@ class Settled:
     """Events that could not even be sent: a defect of ours."""
     not_set_aside: set[bytes] = field(default_factory=set)
     """Of the refused ones, those that could not be put into rejected_events."""
-    duplicates: int = 0
-    """How many events senders were told that were stored already."""
 
     def answer(self, group: Sequence[Waiting]) -> None:
         """Answer senders whose events are all settled."""
@@ -83,7 +81,6 @@ class Settled:
             if event.id_is_given and self.known[event.event_id] > 0:
                 self.known[event.event_id] -= 1
                 duplicates += 1
-        self.duplicates += duplicates
         return Kept(
             duplicates,
             frozenset(self.refused.intersection(event.event_id for event in events)),

@@ -24,15 +24,7 @@ from service.ingest.presence import Presence
 from service.ingest.spool import Spool, SpoolFullError
 from service.ingest.waiting import Kept, Waiting, unknown_outcome
 from service.ingest.writing import GroupStore
-from service.metrics import (
-    EVENTS_DUPLICATE,
-    EVENTS_NOT_STORED,
-    EVENTS_REJECTED,
-    EVENTS_STORED,
-    FLUSH_EVENTS,
-    FLUSH_SECONDS,
-    SPOOLED_EVENTS,
-)
+from service.metrics import EVENTS_NOT_STORED, FLUSH_EVENTS, FLUSH_SECONDS
 from service.problems import Problem, ProblemKind
 
 log = structlog.get_logger()
@@ -139,7 +131,6 @@ class Writer:
         self._arrived.set()
         answer = await waiting.answer
         if isinstance(answer, Problem):
-            self._note_not_stored(len(events))
             raise answer
         return answer
 
@@ -162,7 +153,16 @@ class Writer:
                 for waiting in group.waiting:
                     unknown = unknown_outcome(waiting.events)
                     waiting.resolve(replace(unknown, kind=ProblemKind.DEFECT, detail=DEFECT))
+            self._note_settled(group)
             self._in_flight = []
+
+    def _note_settled(self, group: Group) -> None:
+        group.give_up()
+        if group.kept:
+            accepted = self._in_flight[0].expires - self._deadline_seconds
+            self._minutes.stored(group.kept, time.monotonic() - accepted)
+        if group.not_kept:
+            self._minutes.not_stored(group.not_kept)
 
     async def _has_arrived(self) -> bool:
         if not self._arrived.is_set():
@@ -196,10 +196,9 @@ class Writer:
 
     async def _is_written(self, group: Group) -> bool:
         started = time.monotonic()
-        waiting = group.waiting
-        events = sum(len(one.events) for one in waiting)
-        # Half of the time is left to the spool.
-        seconds = self._deadline_seconds / (1 if self._spool is None else 2)
+        events = sum(len(one.events) for one in group.waiting)
+        # Half of the time that is left is the spool's.
+        seconds = self._deadline_seconds if self._spool is None else group.seconds_left / 2
         try:
             await within(seconds, group.write(self._store))
         except Exception as error:
@@ -208,17 +207,15 @@ class Writer:
                 raise
             return False
         self._presence.note_written()
-        self._note_kept("flush", waiting, events, started)
+        seconds = time.monotonic() - started
+        log.info("flush", events=events, milliseconds=round(seconds * 1000, 2))
         FLUSH_EVENTS.observe(events)
-        FLUSH_SECONDS.observe(time.monotonic() - started)
-        EVENTS_STORED.inc(events - group.duplicates - group.refused)
-        EVENTS_DUPLICATE.inc(group.duplicates)
-        EVENTS_REJECTED.inc(group.refused)
+        FLUSH_SECONDS.observe(seconds)
         return True
 
     async def _is_spooled(self, spool: Spool, group: Group) -> bool:
         started = time.monotonic()
-        waiting, events = group.waiting, group.unsettled
+        events = group.unsettled
         try:
             await spool.append(events)
         except SpoolFullError as error:
@@ -227,20 +224,14 @@ class Writer:
             self._spool_is_full = True
             return False
         self._spool_is_full = False
-        group.settle()
-        self._note_kept("spooled", waiting, len(events), started)
-        SPOOLED_EVENTS.inc(len(events))
+        group.note_spooled()
+        milliseconds = round((time.monotonic() - started) * 1000, 2)
+        log.info("spooled", events=len(events), milliseconds=milliseconds)
         return True
 
     def _note_not_stored(self, events: int) -> None:
         self._minutes.not_stored(events)
         EVENTS_NOT_STORED.inc(events)
-
-    def _note_kept(self, how: str, waiting: Sequence[Waiting], events: int, started: float) -> None:
-        now = time.monotonic()
-        accepted = waiting[0].expires - self._deadline_seconds
-        self._minutes.stored(events, now - accepted)
-        log.info(how, events=events, milliseconds=round((now - started) * 1000, 2))
 
     async def _expire_regularly(self) -> None:
         while True:
@@ -252,6 +243,7 @@ class Writer:
             now = time.monotonic() + patience
             # The queue is in order of arrival, so what has expired stands at its head.
             for waiting in self._take(bisect_left(self._queue, now, key=lambda one: one.expires)):
+                self._note_not_stored(len(waiting.events))
                 waiting.resolve(
                     Problem(ProblemKind.NOT_STORED, "Nothing was stored. Send it again.")
                 )

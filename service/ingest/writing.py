@@ -61,6 +61,7 @@ async def write_settled(
                 log.error("event can't be sent", error=first_line(error))
                 settled.broken.add(events[0].event_id)
             elif len(events) == 1:
+                count_database_error(error)
                 await set_aside(store, events[0], settled, error)
             else:
                 half = len(events) // 2
@@ -71,7 +72,6 @@ async def write_settled(
 
 async def set_aside(store: GroupStore, event: Event, settled: Settled, error: Exception) -> None:
     """Keep an event that can't be stored where people can look at it; what fails is logged."""
-    count_database_error(error)
     log.error("event refused", error=first_line(error))
     settled.refused.add(event.event_id)
     try:

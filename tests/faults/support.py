@@ -3,11 +3,15 @@
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx
 
 from tests.support.ledger import Comparison, Ledger
+from tests.support.proxy import Proxy
 from tests.support.senders import Answer, Senders
 from tests.support.services import ServiceProcess, wait_until_replayed
 
@@ -35,6 +39,38 @@ def assert_kept(what: str, ledger: Ledger, database_url: str) -> Comparison:
     print(f"{what}: {comparison}")
     assert comparison.promise_holds, f"{what}: {comparison}"
     return comparison
+
+
+class Trial:
+    """A service, and the ledger of what it is sent."""
+
+    comparison: Comparison
+    """At the end."""
+
+    def __init__(self, service: ServiceProcess) -> None:
+        self.service = service
+        self.ledger = Ledger()
+
+    def senders(self, **options: Any) -> Senders:
+        """Return senders of events to the service."""
+        return Senders(self.service.base_url, self.ledger, **options)
+
+
+@contextmanager
+def kept_promise(
+    what: str, database_url: str, folder: Path, *, proxy: Proxy | None = None, **environment: str
+) -> Iterator[Trial]:
+    """Yield a running service, its log in a folder; at the end check the promise.
+
+    Unless it has ended by itself, it is let store what is in its spool before that.
+    """
+    url = database_url if proxy is None else proxy.url
+    trial = Trial(ServiceProcess(url, folder / "service.log", **environment))
+    with trial.service.running():
+        yield trial
+        if trial.service.process is not None and trial.service.process.poll() is None:
+            settle(trial.service)
+    trial.comparison = assert_kept(what, trial.ledger, database_url)
 
 
 def post(client: httpx.Client, ledger: Ledger, numbers: Sequence[int]) -> httpx.Response:

@@ -5,15 +5,15 @@ import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
-from tests.faults.support import assert_kept, post, settle
+from tests.faults.support import kept_promise, post
 from tests.support.ledger import Fate, Ledger, moment_of
-from tests.support.senders import Habit, Senders
-from tests.support.services import ServiceProcess
+from tests.support.senders import Habit
 
 pytestmark = pytest.mark.fault
 
@@ -49,18 +49,20 @@ def around(border: datetime) -> list[int]:
 
 def test_counts_are_exact_whatever_the_clock_does(database_url: str, tmp_path: Path) -> None:
     async def send() -> None:
-        async with Senders(service.base_url, ledger, count=8, habits=[Habit()]) as senders:
+        async with trial.senders(count=8, habits=[Habit()]) as senders:
             await senders.until_accepted(40)
             set_clock(clock, border - timedelta(seconds=30))
             await senders.until_accepted(40)
 
-    ledger = Ledger()
     clock = tmp_path / "clock"
     clock.write_text("0")
-    service = ServiceProcess(
-        database_url, tmp_path / "service.log", PYTHONPATH=str(CLOCK), CLOCK_FILE=str(clock)
-    )
-    with service.running(), httpx.Client(base_url=service.base_url) as client:
+    what = f"the clock set to {len(BORDERS)} borders"
+    environment: dict[str, Any] = {"PYTHONPATH": str(CLOCK), "CLOCK_FILE": str(clock)}
+    with (
+        kept_promise(what, database_url, tmp_path, **environment) as trial,
+        httpx.Client(base_url=trial.service.base_url) as client,
+    ):
+        ledger = trial.ledger
         for _, border in BORDERS:
             set_clock(clock, border + timedelta(hours=3))
             moments = around(border)
@@ -73,8 +75,6 @@ def test_counts_are_exact_whatever_the_clock_does(database_url: str, tmp_path: P
             today = border.astimezone(ZoneInfo(tz)).date()
             for day in (today - DAY, today, today + DAY):
                 assert count(client, day, tz) == expected[day], f"{day} in {tz}"
-        settle(service)
-    assert_kept(f"the clock set to {len(BORDERS)} borders", ledger, database_url)
 
 
 def by_day(ledger: Ledger, tz: str) -> Counter[date]:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.support import MIB, assert_kept, assert_recovers, lasting, settle, statuses
+from tests.faults.support import MIB, assert_recovers, kept_promise, lasting, settle, statuses
 from tests.http.support import status_of
-from tests.support.ledger import Ledger
-from tests.support.senders import Habit, Senders
+from tests.support.senders import Habit
 from tests.support.services import ServiceProcess
 
 pytestmark = pytest.mark.fault
@@ -40,28 +39,25 @@ def test_many_connections_with_batches(database_url: str, tmp_path: Path) -> Non
     seconds = lasting(6, 30)
 
     async def scenario() -> None:
-        idle = service.memory_bytes
+        idle = trial.service.memory_bytes
         habits = [Habit(100), Habit(100, given_ids=True)]
         # So many senders in one process are slow: before they use a connection again, the service
         # may have closed it.
-        async with Senders(
-            service.base_url, ledger, count=CONNECTIONS, habits=habits, keep_alive=False
-        ) as senders:
-            most = await most_memory(service, seconds)
+        async with trial.senders(count=CONNECTIONS, habits=habits, keep_alive=False) as senders:
+            most = await most_memory(trial.service, seconds)
             await assert_recovers(senders)
         print(f"at most {(most - idle) / MIB:.0f} MiB more than when idle")
         assert not {answer.error for answer in senders.answers} - {""}
         assert statuses(senders.answers) <= {202, 503}
         assert most - idle < LOADED_BYTES
 
-    ledger = Ledger()
-    service = ServiceProcess(
-        database_url, tmp_path / "service.log", INGEST_QUEUE_BYTES=str(QUEUE_BYTES)
-    )
-    with service.running():
+    with kept_promise(
+        f"{CONNECTIONS} connections x batches of 100",
+        database_url,
+        tmp_path,
+        INGEST_QUEUE_BYTES=str(QUEUE_BYTES),
+    ) as trial:
         asyncio.run(scenario())
-        settle(service)
-    assert_kept(f"{CONNECTIONS} connections x batches of 100", ledger, database_url)
 
 
 EVENT = b'{"user_id":"u","event_type":"view","payload":{"url":"%s"}}'

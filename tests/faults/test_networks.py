@@ -10,18 +10,14 @@ import pytest
 from tests.faults.support import (
     ANSWER_SECONDS,
     PATIENCE,
-    assert_kept,
     assert_recovers,
+    kept_promise,
     lasting,
-    settle,
     slowest,
     statuses,
     watch,
 )
-from tests.support.ledger import Ledger
 from tests.support.proxy import COMMIT, COMMITTED, Proxy
-from tests.support.senders import Senders
-from tests.support.services import ServiceProcess
 
 pytestmark = pytest.mark.fault
 
@@ -36,12 +32,14 @@ def flushes(log: Path) -> list[int]:
     return [entry["events"] for entry in entries if entry["event"] == "flush"]
 
 
-def test_a_slow_network_and_then_a_black_hole(database_url: str, tmp_path: Path) -> None:
+def test_a_slow_network_and_then_a_black_hole(
+    database_url: str, proxy: Proxy, tmp_path: Path
+) -> None:
     hole = lasting(8, 30)
     log = tmp_path / "service.log"
 
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger) as senders:
+        async with trial.senders() as senders:
             await senders.until_accepted(50)
             before = len(flushes(log))
             proxy.delay_seconds = DELAY_SECONDS
@@ -58,21 +56,22 @@ def test_a_slow_network_and_then_a_black_hole(database_url: str, tmp_path: Path)
         assert slowest(answers) < ANSWER_SECONDS * PATIENCE
         assert statuses(answers) <= {202, 503}
 
-    ledger = Ledger()
-    with Proxy(database_url) as proxy:
-        service = ServiceProcess(proxy.url, log, LOG_FORMAT="json")
-        with service.running():
-            asyncio.run(scenario())
-            settle(service)
-    assert_kept(f"{DELAY_SECONDS} s each way, then nothing for {hole} s", ledger, database_url)
+    with kept_promise(
+        f"{DELAY_SECONDS} s each way, then nothing for {hole} s",
+        database_url,
+        tmp_path,
+        proxy=proxy,
+        LOG_FORMAT="json",
+    ) as trial:
+        asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("at", [COMMIT, COMMITTED], ids=["at COMMIT", "before its answer"])
 def test_connections_cut_around_a_commit(
-    database_url: str, tmp_path: Path, at: re.Pattern[bytes]
+    database_url: str, proxy: Proxy, tmp_path: Path, at: re.Pattern[bytes]
 ) -> None:
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger) as senders:
+        async with trial.senders() as senders:
             for cut in range(CUTS):
                 await senders.until_accepted(50)
                 proxy.cut_at(at)
@@ -82,11 +81,8 @@ def test_connections_cut_around_a_commit(
             await assert_recovers(senders)
         assert statuses(senders.answers) == {202}
 
-    ledger = Ledger()
-    with Proxy(database_url) as proxy:
-        service = ServiceProcess(proxy.url, tmp_path / "service.log")
-        with service.running():
-            asyncio.run(scenario())
-            settle(service)
-    comparison = assert_kept(f"cut {CUTS} times around a COMMIT", ledger, database_url)
-    assert comparison.unknown == 0
+    with kept_promise(
+        f"cut {CUTS} times around a COMMIT", database_url, tmp_path, proxy=proxy
+    ) as trial:
+        asyncio.run(scenario())
+    assert trial.comparison.unknown == 0

@@ -9,18 +9,15 @@ import pytest
 from tests.faults.support import (
     MIB,
     PATIENCE,
-    assert_kept,
     assert_recovers,
+    kept_promise,
     lasting,
-    settle,
     slowest,
     statuses,
     watch,
 )
-from tests.support.ledger import Ledger
 from tests.support.proxy import Proxy
-from tests.support.senders import Habit, Senders
-from tests.support.services import ServiceProcess
+from tests.support.senders import Habit
 
 pytestmark = pytest.mark.fault
 
@@ -29,18 +26,18 @@ REFUSAL_SECONDS = 2.0
 
 
 def test_without_a_spool_every_answer_is_503_and_memory_stays_flat(
-    database_url: str, tmp_path: Path
+    database_url: str, proxy: Proxy, tmp_path: Path
 ) -> None:
     away = lasting(12, 60)
 
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger, habits=[Habit(100)]) as senders:
+        async with trial.senders(habits=[Habit(100)]) as senders:
             await senders.until_accepted(1_000)
             proxy.refuse()
             await asyncio.sleep(away / 3)
-            before = service.memory_bytes
+            before = trial.service.memory_bytes
             answers = await watch(senders, away * 2 / 3)
-            growth = service.memory_bytes - before
+            growth = trial.service.memory_bytes - before
             proxy.pass_on()
             await assert_recovers(senders)
         print(f"{len(answers)} answers, slowest {slowest(answers):.2f} s, {growth / MIB:+.1f} MiB")
@@ -48,20 +45,23 @@ def test_without_a_spool_every_answer_is_503_and_memory_stays_flat(
         assert slowest(answers) < REFUSAL_SECONDS * PATIENCE
         assert growth < GROWTH_BYTES
 
-    ledger = Ledger()
-    with Proxy(database_url) as proxy:
-        service = ServiceProcess(proxy.url, tmp_path / "service.log", SPOOL_BYTES="0")
-        with service.running():
-            asyncio.run(scenario())
-            settle(service)
-    assert_kept(f"database away for {away} s, no spool", ledger, database_url)
+    with kept_promise(
+        f"database away for {away} s, no spool",
+        database_url,
+        tmp_path,
+        proxy=proxy,
+        SPOOL_BYTES="0",
+    ) as trial:
+        asyncio.run(scenario())
 
 
-def test_short_outages_at_random_moments_lose_nothing(database_url: str, tmp_path: Path) -> None:
+def test_short_outages_at_random_moments_lose_nothing(
+    database_url: str, proxy: Proxy, tmp_path: Path
+) -> None:
     chance = random.Random(3)
 
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger) as senders:
+        async with trial.senders() as senders:
             for _ in range(int(lasting(4, 20))):
                 await senders.until_accepted(50)
                 await asyncio.sleep(chance.uniform(0, 0.5))
@@ -70,10 +70,5 @@ def test_short_outages_at_random_moments_lose_nothing(database_url: str, tmp_pat
                 proxy.pass_on()
                 await assert_recovers(senders)
 
-    ledger = Ledger()
-    with Proxy(database_url) as proxy:
-        service = ServiceProcess(proxy.url, tmp_path / "service.log")
-        with service.running():
-            asyncio.run(scenario())
-            settle(service)
-    assert_kept("outages of 2 s", ledger, database_url)
+    with kept_promise("outages of 2 s", database_url, tmp_path, proxy=proxy) as trial:
+        asyncio.run(scenario())

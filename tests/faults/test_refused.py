@@ -9,10 +9,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.faults.support import assert_kept, settle
-from tests.support.ledger import Ledger
-from tests.support.senders import Senders
-from tests.support.services import ServiceProcess
+from tests.faults.support import kept_promise
 
 pytestmark = pytest.mark.fault
 
@@ -29,8 +26,8 @@ def test_refused_rows_are_set_aside_and_harm_no_neighbour(
 ) -> None:
     async def scenario() -> None:
         async with (
-            httpx.AsyncClient(base_url=service.base_url, timeout=30) as client,
-            Senders(service.base_url, ledger) as senders,
+            httpx.AsyncClient(base_url=trial.service.base_url, timeout=30) as client,
+            trial.senders() as senders,
         ):
             for number in range(REQUESTS):
                 await senders.until_accepted(20)
@@ -42,15 +39,12 @@ def test_refused_rows_are_set_aside_and_harm_no_neighbour(
                 assert [one["index"] for one in together.json()["rejected"]] == [0, 1]
             await senders.until_accepted(200)
 
-    ledger = Ledger()
-    service = ServiceProcess(database_url, tmp_path / "service.log")
+    what = f"{3 * REQUESTS} rows refused by the database"
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(REFUSE)
-        with service.running():
+        with kept_promise(what, database_url, tmp_path) as trial:
             asyncio.run(scenario())
-            settle(service)
         rows = connection.execute("select body, sqlstate from rejected_events").fetchall()
-    assert_kept(f"{3 * REQUESTS} rows refused by the database", ledger, database_url)
     urls = sorted(json.loads(body)["payload"]["url"] for body, _ in rows)
     assert urls == sorted(f"/{number}" for number in range(3 * REQUESTS)), "not each once"
     assert {sqlstate for _, sqlstate in rows} == {"23514"}

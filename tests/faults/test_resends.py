@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.faults.support import assert_kept, post, settle
+from tests.faults.support import assert_kept, kept_promise, post, settle
 from tests.support.ledger import Ledger, is_valid
 from tests.support.services import ServiceProcess
 
@@ -69,9 +69,11 @@ def test_a_batch_sent_three_times_at_once_to_two_instances(
 def test_events_sent_again_after_they_have_become_columns(
     database_url: str, tmp_path: Path
 ) -> None:
-    ledger = Ledger()
-    service = ServiceProcess(database_url, tmp_path / "service.log")
-    with service.running(), httpx.Client(base_url=service.base_url) as client:
+    with (
+        kept_promise("sent again into columns", database_url, tmp_path) as trial,
+        httpx.Client(base_url=trial.service.base_url) as client,
+    ):
+        ledger = trial.ledger
         numbers = new_events(ledger, days_ago=3)
         assert stored_anew([post(client, ledger, numbers)]) == valid(numbers)
         with psycopg.connect(database_url, autocommit=True) as connection:
@@ -81,6 +83,4 @@ def test_events_sent_again_after_they_have_become_columns(
         assert stored_anew([post(client, ledger, numbers + late)]) == valid(late)
         single = [next(number for number in numbers if is_valid(number))]
         assert post(client, ledger, single).status_code == 202
-        settle(service)
-    comparison = assert_kept("sent again into columns", ledger, database_url)
-    assert comparison.stored == comparison.accepted
+    assert trial.comparison.stored == trial.comparison.accepted

@@ -12,18 +12,14 @@ from psycopg import sql
 from tests.faults.support import (
     ANSWER_SECONDS,
     PATIENCE,
-    assert_kept,
     assert_recovers,
+    kept_promise,
     lasting,
-    settle,
     slowest,
     statuses,
     watch,
 )
 from tests.support.databases import blocked_table
-from tests.support.ledger import Ledger
-from tests.support.senders import Senders
-from tests.support.services import ServiceProcess
 
 pytestmark = [pytest.mark.fault, pytest.mark.native]
 
@@ -40,7 +36,7 @@ def test_a_locked_table_piles_nothing_up(database_url: str, tmp_path: Path) -> N
     seconds = lasting(8, 30)
 
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger) as senders:
+        async with trial.senders() as senders:
             await senders.until_accepted(200)
             with blocked_table(database_url, native=True):
                 answers = await watch(senders, seconds)
@@ -54,19 +50,15 @@ def test_a_locked_table_piles_nothing_up(database_url: str, tmp_path: Path) -> N
         # One to write and one given up, four to read, two to export, one to report.
         assert connections < 10
 
-    ledger = Ledger()
-    service = ServiceProcess(database_url, tmp_path / "service.log")
-    with service.running():
+    with kept_promise(f"events locked for {seconds} s", database_url, tmp_path) as trial:
         asyncio.run(scenario())
-        settle(service)
-    assert_kept(f"events locked for {seconds} s", ledger, database_url)
 
 
 def test_slow_counts_do_not_hold_ingest_up(database_url: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (
-            httpx.AsyncClient(base_url=service.base_url, timeout=60) as client,
-            Senders(service.base_url, ledger) as senders,
+            httpx.AsyncClient(base_url=trial.service.base_url, timeout=60) as client,
+            trial.senders() as senders,
         ):
             with psycopg.connect(database_url) as other:
                 name = other.execute(MATERIALIZED).fetchone() or ()
@@ -84,12 +76,8 @@ def test_slow_counts_do_not_hold_ingest_up(database_url: str, tmp_path: Path) ->
         assert statuses(senders.answers) == {202}
         assert {answer.status_code for answer in answers} <= {200, 503}
 
-    ledger = Ledger()
-    service = ServiceProcess(database_url, tmp_path / "service.log")
-    with service.running():
+    with kept_promise(f"{COUNTS} slow counts", database_url, tmp_path) as trial:
         asyncio.run(scenario())
-        settle(service)
-    assert_kept(f"{COUNTS} slow counts", ledger, database_url)
 
 
 def test_terminated_connections_are_not_the_senders_concern(
@@ -98,7 +86,7 @@ def test_terminated_connections_are_not_the_senders_concern(
     times = int(lasting(8, 30))
 
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger) as senders:
+        async with trial.senders() as senders:
             await senders.until_accepted(50)
             for _ in range(times):
                 started = time.monotonic()
@@ -111,9 +99,5 @@ def test_terminated_connections_are_not_the_senders_concern(
         assert statuses(senders.answers) <= {202, 503}
         assert refused <= HARDLY_ANY * len(senders.answers)
 
-    ledger = Ledger()
-    service = ServiceProcess(database_url, tmp_path / "service.log")
-    with service.running():
+    with kept_promise(f"connections terminated {times} times", database_url, tmp_path) as trial:
         asyncio.run(scenario())
-        settle(service)
-    assert_kept(f"connections terminated {times} times", ledger, database_url)

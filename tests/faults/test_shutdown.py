@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.support import PATIENCE, assert_kept
-from tests.support.ledger import Ledger
-from tests.support.senders import Senders
-from tests.support.services import ServiceProcess
+from tests.faults.support import PATIENCE, kept_promise
 
 pytestmark = pytest.mark.fault
 
@@ -24,21 +21,22 @@ def test_sigterm_answers_what_is_in_flight_and_ends_in_time(
     database_url: str, tmp_path: Path, stalled: int
 ) -> None:
     async def scenario() -> float:
-        async with Senders(service.base_url, ledger) as senders:
+        async with trial.senders() as senders:
             await senders.until_accepted(200)
             started = time.monotonic()
-            status = await asyncio.to_thread(service.terminate, EXIT_SECONDS * PATIENCE)
+            status = await asyncio.to_thread(trial.service.terminate, EXIT_SECONDS * PATIENCE)
             assert status == 0
             return time.monotonic() - started
 
-    ledger = Ledger()
-    service = ServiceProcess(database_url, tmp_path / "service.log")
-    with service.running(), ExitStack() as stack:
+    what = f"SIGTERM, {stalled} stalled clients"
+    with kept_promise(what, database_url, tmp_path) as trial, ExitStack() as stack:
         for number in range(stalled):
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+            client = stack.enter_context(
+                socket.create_connection(("127.0.0.1", trial.service.port))
+            )
             path = b"/events/batch" if number % 2 else b"/events"
             client.sendall(STALLED % (path, b'{"user_id"' if number % 4 else b""))
-        seconds = asyncio.run(scenario())
-    what = f"SIGTERM, {stalled} stalled clients, {seconds:.1f} s"
-    comparison = assert_kept(what, ledger, database_url)
-    assert comparison.stored == comparison.accepted, "something was stored and not answered"
+        print(f"ended after {asyncio.run(scenario()):.1f} s")
+    assert trial.comparison.stored == trial.comparison.accepted, (
+        "something was stored and not answered"
+    )

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,17 +11,22 @@ from typing import Any
 import httpx
 import pytest
 
+from service.database.migrations import migrate
 from tests.faults.support import (
     MIB,
     PATIENCE,
+    Trial,
     assert_kept,
     assert_recovers,
+    kept_promise,
     lasting,
     settle,
     slowest,
     statuses,
     watch,
 )
+from tests.support.databases import new_database
+from tests.support.disks import fill, small_disk
 from tests.support.ledger import Ledger
 from tests.support.proxy import Proxy
 from tests.support.senders import Habit, Senders
@@ -35,13 +39,6 @@ GROWTH_BYTES = 20 * MIB
 BATCHES = (Habit(100), Habit(100, given_ids=True))
 KILLS = int(lasting(3, 30))
 ADOPT_SECONDS = 10.0
-
-
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[Proxy]:
-    """A network before the database."""
-    with Proxy(database_url) as proxy:
-        yield proxy
 
 
 async def ready(service: ServiceProcess) -> httpx.Response:
@@ -69,17 +66,17 @@ def test_while_the_database_is_away_every_event_is_kept(
     away = lasting(6, 60)
 
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger, habits=BATCHES) as senders:
+        async with trial.senders(habits=BATCHES) as senders:
             await senders.until_accepted(1_000)
             proxy.refuse()
-            accepted = ledger.accepted
+            accepted = trial.ledger.accepted
             answers = await watch(senders, away * 2 / 3)
-            before = service.memory_bytes
-            counted = await slowest_count(service)
-            state = await ready(service)
+            before = trial.service.memory_bytes
+            counted = await slowest_count(trial.service)
+            state = await ready(trial.service)
             answers += await watch(senders, away / 3)
-            growth = service.memory_bytes - before
-            accepted = ledger.accepted - accepted
+            growth = trial.service.memory_bytes - before
+            accepted = trial.ledger.accepted - accepted
             proxy.pass_on()
             await assert_recovers(senders)
         print(
@@ -93,24 +90,14 @@ def test_while_the_database_is_away_every_event_is_kept(
         assert counted < COUNT_SECONDS * PATIENCE
         assert growth < GROWTH_BYTES
 
-    ledger = Ledger()
-    service = ServiceProcess(proxy.url, tmp_path / "service.log")
-    with service.running():
+    with kept_promise(f"database away for {away} s", database_url, tmp_path, proxy=proxy) as trial:
         asyncio.run(scenario())
-        settle(service)
-    assert_kept(f"database away for {away} s", ledger, database_url)
 
 
 @contextmanager
-def small_disk(path: Path) -> Iterator[Path]:
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(path)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no file system can be mounted here")
-    try:
+def two_megabytes(path: Path) -> Iterator[Path]:
+    with small_disk(path, "size=2m"):
         yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 @contextmanager
@@ -119,13 +106,13 @@ def small_limit(path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("disk", "limit"), [(small_disk, 1 << 30), (small_limit, 1 << 20)], ids=["disk", "limit"]
+    ("disk", "limit"), [(two_megabytes, 1 << 30), (small_limit, 1 << 20)], ids=["disk", "limit"]
 )
 def test_a_full_spool_refuses_and_recovers_alone(
     database_url: str, proxy: Proxy, tmp_path: Path, disk: Any, limit: int
 ) -> None:
     async def scenario() -> None:
-        async with Senders(service.base_url, ledger, habits=BATCHES) as senders:
+        async with trial.senders(habits=BATCHES) as senders:
             await senders.until_accepted(1_000)
             proxy.refuse()
             await senders.until_accepted(1_000)
@@ -133,35 +120,53 @@ def test_a_full_spool_refuses_and_recovers_alone(
                 while senders.answers[-1].status != 503:  # noqa: ASYNC110 - polled, not announced
                     await asyncio.sleep(0.01)
             full = await watch(senders, 3)
-            state = await ready(service)
+            state = await ready(trial.service)
             proxy.pass_on()
             await assert_recovers(senders)
-            await asyncio.to_thread(wait_until_replayed, service.base_url)
+            await asyncio.to_thread(wait_until_replayed, trial.service.base_url)
         assert 503 in statuses(full)
         assert statuses(senders.answers) == {202, 503}
         assert state.status_code == 503
 
-    ledger = Ledger()
-    with disk(tmp_path / "spool") as directory:
-        service = ServiceProcess(
-            proxy.url,
-            tmp_path / "service.log",
-            SPOOL_DIRECTORY=str(directory),
-            SPOOL_BYTES=str(limit),
-        )
-        with service.running():
+    options: dict[str, Any] = {"proxy": proxy, "SPOOL_BYTES": str(limit)}
+    with (
+        disk(tmp_path / "spool"),
+        kept_promise("full spool", database_url, tmp_path, **options) as trial,
+    ):
+        asyncio.run(scenario())
+
+
+def test_a_service_starts_on_a_full_disk_and_spools_once_there_is_room(
+    database_url: str, proxy: Proxy, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with trial.senders(habits=BATCHES) as senders:
+            await senders.until_accepted(1_000)
+            proxy.refuse()
+            async with asyncio.timeout(30):
+                while (state := await ready(trial.service)).status_code == 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert "the spool can take no more" in state.json()["detail"]
+            for path in ballast:
+                path.unlink()
+            await senders.until_accepted(1_000)
+            proxy.pass_on()
+            await assert_recovers(senders)
+
+    with small_disk(tmp_path / "spool", "size=8m,nr_inodes=200") as directory:
+        ballast = fill(directory)
+        with kept_promise("started on a full disk", database_url, tmp_path, proxy=proxy) as trial:
             asyncio.run(scenario())
-            settle(service)
-    assert_kept("full spool", ledger, database_url)
+    assert "disk is full" in (tmp_path / "service.log").read_text()
 
 
-async def spool_events(service: ServiceProcess, proxy: Proxy, ledger: Ledger, events: int) -> None:
+async def spool_events(trial: Trial, proxy: Proxy, events: int) -> None:
     """Leave so many events in a spool, whose service is killed in the middle."""
-    async with Senders(service.base_url, ledger, habits=BATCHES) as senders:
+    async with trial.senders(habits=BATCHES) as senders:
         await senders.until_accepted(1_000)
         proxy.refuse()
         await senders.until_accepted(events, 120)
-        await asyncio.to_thread(service.kill)
+        await asyncio.to_thread(trial.service.kill)
 
 
 def test_a_damaged_spool_loses_what_is_damaged_and_no_more(
@@ -169,19 +174,18 @@ def test_a_damaged_spool_loses_what_is_damaged_and_no_more(
 ) -> None:
     chance = random.Random(7)
     flips = 5
-    ledger = Ledger()
-    service = ServiceProcess(proxy.url, tmp_path / "service.log")
-    with service.running():
-        asyncio.run(spool_events(service, proxy, ledger, 5_000))
+    trial = Trial(ServiceProcess(proxy.url, tmp_path / "service.log"))
+    with trial.service.running():
+        asyncio.run(spool_events(trial, proxy, 5_000))
         files = sorted((tmp_path / "spool").glob("*/*.events"))
         for _ in range(flips):
             flip_a_bit(chance.choice(files), chance)
         with files[-1].open("r+b") as file:
             file.truncate(files[-1].stat().st_size - 10)
         proxy.pass_on()
-        service.start()
-        settle(service)
-    comparison = ledger.compare(database_url)
+        trial.service.start()
+        settle(trial.service)
+    comparison = trial.ledger.compare(database_url)
     print(f"{flips} bits flipped, one file cut: {comparison}")
     # Each bit costs one event at the most; cutting may have met one that nobody was told of.
     assert 1 <= comparison.lost <= flips + 1
@@ -199,20 +203,18 @@ def test_kills_in_the_middle_of_a_replay_store_each_event_once(
     database_url: str, proxy: Proxy, tmp_path: Path
 ) -> None:
     chance = random.Random(8)
-    log = tmp_path / "service.log"
-    ledger = Ledger()
-    service = ServiceProcess(proxy.url, log, LOG_FORMAT="json")
-    with service.running():
-        asyncio.run(spool_events(service, proxy, ledger, 20_000))
+    what = f"{KILLS} kills during replay"
+    with kept_promise(what, database_url, tmp_path, proxy=proxy, LOG_FORMAT="json") as trial:
+        asyncio.run(spool_events(trial, proxy, 20_000))
         proxy.pass_on()
         for _ in range(KILLS):
-            service.start()
+            trial.service.start()
             asyncio.run(asyncio.sleep(chance.uniform(0, 1.5)))
-            service.kill()
-        service.start()
-        settle(service)
-    again = sum(entry["stored_already"] for entry in log_of(log, "replayed"))
-    assert_kept(f"{KILLS} kills during replay, {again:,} replayed again", ledger, database_url)
+            trial.service.kill()
+        trial.service.start()
+    entries = log_of(tmp_path / "service.log", "replayed")
+    again = sum(entry["stored_already"] for entry in entries)
+    print(f"{again:,} events replayed again")
     assert again > 0, "no kill met a replay"
 
 
@@ -238,6 +240,38 @@ def test_a_spool_whose_instance_died_is_adopted_by_another(
         wait_for_adoption(tmp_path / "other.log")
         settle(other)
     assert_kept("two instances, one spool directory, one killed", ledger, database_url)
+
+
+@pytest.mark.native(reason="there is one database")
+def test_services_of_two_databases_may_share_a_directory(
+    server_url: str, database_url: str, proxy: Proxy, tmp_path: Path
+) -> None:
+    """As when DATABASE_URL is changed, or copied: what was spooled waits for its own database."""
+    with new_database(server_url) as other_url:
+        migrate(other_url)
+        with kept_promise(
+            "one directory, database one", database_url, tmp_path, proxy=proxy
+        ) as one:
+            asyncio.run(spool_events(one, proxy, 2_000))
+            (tmp_path / "other").mkdir()
+            with kept_promise(
+                "the same directory, database two",
+                other_url,
+                tmp_path / "other",
+                SPOOL_DIRECTORY=str(tmp_path / "spool"),
+            ) as two:
+                asyncio.run(accept(two, 500))
+            assert list((tmp_path / "spool").glob("*/*.events"))
+            proxy.pass_on()
+            one.service.start()
+    assert two.comparison.strange == 0
+    told = (tmp_path / "other" / "service.log").read_text()
+    assert told.count("spools of another database are left alone") == 1
+
+
+async def accept(trial: Trial, events: int) -> None:
+    async with trial.senders() as senders:
+        await senders.until_accepted(events)
 
 
 def wait_for_adoption(log: Path) -> None:

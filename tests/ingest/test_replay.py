@@ -17,31 +17,35 @@ from service.ingest.replay import Replay
 from service.ingest.spool import Spool
 from service.ingest.store import Store
 from service.ingest.waiting import Kept
-from service.ingest.writer import Writer
+from service.ingest.writer import PROBE_SECONDS, Writer
 from tests.counting.counts import stop_jobs
+from tests.ingest.test_sums import database_errors
 from tests.ingest.test_writer import REFUSED_PAYLOAD, ids, stored_ids
 from tests.support.events import make_event, numbered_event
+from tests.support.proxy import Proxy
 
 LIMIT = 10_000_000
 
 
 @asynccontextmanager
-async def spooling(url: str, directory: Path) -> AsyncIterator[tuple[Writer, Spool]]:
-    """Yield a writer with a spool, which is replayed."""
+async def spooling(
+    url: str, directory: Path, *, deadline_seconds: float = 4.0, replay_seconds: float = 5.0
+) -> AsyncIterator[tuple[Writer, Spool]]:
+    """Yield a writer with a spool, which is replayed, each statement within so many seconds."""
     spool = Spool(directory, limit_bytes=LIMIT)
     writer = Writer(
-        Store(url, deadline_seconds=2.0),
+        Store(url, deadline_seconds=deadline_seconds),
         Minutes(),
         spool,
         queue_events=10_000,
         queue_bytes=10_000_000,
-        deadline_seconds=4.0,
+        deadline_seconds=deadline_seconds,
     )
 
     async def refresh(start: datetime, end: datetime) -> None:
         await refresh_beside(url, start, end)
 
-    store = Store(url, deadline_seconds=5.0)
+    store = Store(url, deadline_seconds=replay_seconds)
     replayed = Replay(spool, store, away=lambda: writer.away, refresh=refresh)
     async with spool, replayed, writer:
         yield writer, spool
@@ -185,3 +189,90 @@ def test_a_replay_that_is_stopped_at_any_point_stores_each_event_once(
     for stored in range(500, 4001, 500):
         asyncio.run(replay_until(stored))
     assert stored_ids(database_url) == ids(events)
+
+
+@pytest.mark.parametrize("silent_before", [0, PROBE_SECONDS / 2, PROBE_SECONDS])
+@pytest.mark.parametrize("deadline_seconds", [0.5, 2.0])
+def test_events_are_spooled_in_time_when_the_database_falls_silent(
+    database_url: str, tmp_path: Path, deadline_seconds: float, silent_before: float
+) -> None:
+    """Whenever they arrive: while it is probed, while a group is written, and after that."""
+
+    async def scenario() -> None:
+        async with spooling(proxy.url, tmp_path, deadline_seconds=deadline_seconds) as (
+            writer,
+            spool,
+        ):
+            assert await writer.keep([events[0]]) == Kept()
+            await asyncio.sleep(PROBE_SECONDS / 2)
+            proxy.hold()
+            await asyncio.sleep(silent_before)
+            sent = []
+            for event in events[1:]:
+                sent.append(asyncio.create_task(writer.keep([event])))
+                await asyncio.sleep(deadline_seconds / 20)
+            assert await asyncio.gather(*sent) == [Kept()] * len(sent)
+            proxy.pass_on()
+            await emptied(spool)
+
+    events = [numbered_event() for _ in range(21)]
+    with Proxy(database_url) as proxy:
+        asyncio.run(scenario())
+    assert stored_ids(database_url) == ids(events)
+
+
+def test_an_old_event_is_no_error_of_the_database(database_url: str, tmp_path: Path) -> None:
+    """Nor is one that becomes too old while its segment is replayed stored."""
+
+    async def scenario() -> None:
+        await leave(tmp_path, [*many, old])
+        async with spooling(database_url, tmp_path) as (_, spool):
+            async with asyncio.timeout(30):
+                while not stored_ids(database_url):  # noqa: ASYNC110 - polled, not announced
+                    await asyncio.sleep(0.005)
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                connection.execute("update retention set retained_from = %s", [border])
+            await emptied(spool)
+
+    now = datetime.now(UTC)
+    border = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=10)
+    many, old = [make_event(now) for _ in range(4000)], make_event(now - timedelta(days=20))
+    before = [database_errors("refused"), database_errors("defect")]
+    asyncio.run(scenario())
+    assert stored_ids(database_url) == ids(many)
+    assert [database_errors("refused"), database_errors("defect")] == before
+
+
+def test_what_was_spooled_for_another_database_waits_for_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    """The directory is the same, the database is not: a changed DATABASE_URL, say."""
+
+    async def spool_some() -> None:
+        async with spooling(database_url, tmp_path) as (writer, spool):
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                connection.execute("alter table events rename to elsewhere")
+                await writer.keep(theirs)
+                assert spool.bytes > 0
+
+    async def serve_for(seconds: float) -> None:
+        async with spooling(database_url, tmp_path) as (writer, _):
+            await writer.keep([own])
+            await asyncio.sleep(seconds)
+
+    async def end() -> None:
+        async with spooling(database_url, tmp_path) as (_, spool):
+            await emptied(spool)
+
+    theirs, own = [numbered_event() for _ in range(5)], numbered_event()
+    asyncio.run(spool_some())
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("alter table elsewhere rename to events")
+        (before,) = connection.execute("select id from database_identity").fetchone() or ()
+        connection.execute("update database_identity set id = gen_random_uuid()")
+        asyncio.run(serve_for(2 * replay.LOOK_SECONDS))
+        assert stored_ids(database_url) == ids([own])
+        connection.execute("update database_identity set id = %s", [before])
+        asyncio.run(end())
+    assert stored_ids(database_url) == ids([*theirs, own])
+    assert list(tmp_path.iterdir()) == []

@@ -4,21 +4,26 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from service.events import Event
 from service.ingest.spool import Spool, SpoolError, SpoolFullError, folder
 from service.ingest.spool.records import MARK, decode, encode
-from service.ingest.spool.segments import read
+from service.ingest.spool.segments import keep_only, read, remove
+from tests.support.disks import fill, small_disk
 from tests.support.events import make_event, numbered_event
 
 LIMIT = 10_000_000
+ROOT = Path(__file__).parents[2]
 
 events = st.builds(
     Event,
@@ -146,38 +151,146 @@ def test_a_spool_takes_no_more_than_its_limit(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
 def test_a_full_disk_takes_whole_groups_or_nothing(tmp_path: Path) -> None:
     """All that was acknowledged is there, and nothing else; with room again it goes on."""
 
     async def scenario() -> None:
         async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
-            await fill(spool, kept)
+            await fill_spool(spool, kept)
             ballast.unlink()
-            assert not spool.is_full()
             await spool.append([after])
             kept.append(after)
         assert await found_in(tmp_path) == kept
 
-    async def fill(spool: Spool, kept: list[Event]) -> None:
+    async def fill_spool(spool: Spool, kept: list[Event]) -> None:
         with suppress(SpoolFullError):
             while True:
                 group = [make_event(payload=b"x" * 1000) for _ in range(50)]
                 await spool.append(group)
                 kept += group
 
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(tmp_path)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("no file system can be mounted here")
-    try:
+    with small_disk(tmp_path, "size=3m"):
         ballast = tmp_path / "ballast"
         ballast.write_bytes(bytes(1_500_000))
         kept: list[Event] = []
         after = numbered_event()
         asyncio.run(scenario())
         assert len(kept) > 100
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("below", ["", "not/there/yet"])
+def test_a_spool_opens_on_a_full_disk_and_takes_events_once_there_is_room(
+    tmp_path: Path, below: str
+) -> None:
+    async def scenario() -> None:
+        async with Spool(disk / below, limit_bytes=LIMIT) as spool:
+            assert spool.is_full()
+            assert await spool.segments() == []
+            with pytest.raises(SpoolFullError):
+                await spool.append([event])
+            for path in ballast:
+                path.unlink()
+            async with asyncio.timeout(10):
+                while spool.is_full():  # noqa: ASYNC110 - polled, not announced
+                    await asyncio.sleep(0.05)
+            await spool.append([event])
+        assert await found_in(disk / below) == [event]
+
+    event = numbered_event()
+    with small_disk(tmp_path / "disk", "size=2m,nr_inodes=20") as disk:
+        ballast = fill(disk)
+        asyncio.run(scenario())
+
+
+def test_what_others_left_keeps_no_new_events_out(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Spool(tmp_path, limit_bytes=10 * LIMIT) as other:
+            await other.append([numbered_event() for _ in range(50)])
+        async with Spool(tmp_path, limit_bytes=200) as spool:
+            assert spool.bytes > 0
+            assert not spool.is_full()
+            await spool.append([numbered_event() for _ in range(10)])
+            assert spool.is_full()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_is_left_of_a_segment_takes_its_place(tmp_path: Path, damaged: bool) -> None:
+    async def scenario() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            await spool.append(some)
+            (path,) = await spool.segments()
+            await spool.remove(path, damaged=damaged, left=some[3:5])
+            assert spool.bytes == len(encode(some[3:5]))
+            assert await spool.segments() == [path]
+        assert await found_in(tmp_path) == some[3:5]
+
+    some = [numbered_event() for _ in range(10)]
+    asyncio.run(scenario())
+    aside = [list(read(path)) for path in tmp_path.glob("*/*.damaged")]
+    assert aside == ([some] if damaged else [])
+
+
+KILLED_BEFORE = ("open", "fsync", "link", "replace")
+
+
+@pytest.mark.parametrize("call", KILLED_BEFORE)
+def test_a_segment_is_whole_wherever_its_rewriting_is_cut_off(tmp_path: Path, call: str) -> None:
+    """A process that dies before any step leaves the events that were there; then it goes on."""
+    some = [numbered_event() for _ in range(5)]
+    path = tmp_path / "1.events"
+    path.write_bytes(encode(some))
+    command = [sys.executable, "-c", REWRITE, str(path), call]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True)
+    assert done.returncode == 9, done.stderr
+    assert list(read(path)) == some
+    keep_only(path, some[:1], damaged=True)
+    assert list(read(path)) == some[:1]
+    remove(path, damaged=False)
+    assert [one.name for one in tmp_path.iterdir()] == ["1.damaged"]
+
+
+REWRITE = """
+import io, os, sys
+from pathlib import Path
+from service.ingest.spool.segments import keep_only, read
+
+path, call = Path(sys.argv[1]), sys.argv[2]
+some = list(read(path))
+setattr(io if call == "open" else os, call, lambda *_, **__: os._exit(9))
+keep_only(path, some[:1], damaged=True)
+"""
+
+
+def test_nothing_that_asks_the_disk_runs_in_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk may take long: meanwhile all else must have its turn."""
+
+    def noting(call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **options: Any) -> Any:
+            threads.add(threading.get_ident())
+            return call(*arguments, **options)
+
+        return noted
+
+    async def scenario() -> int:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            await spool.append([numbered_event()])
+            spool.is_full()
+            (path,) = await spool.segments()
+            await spool.remove(path, damaged=False)
+            assert spool.bytes == 0
+        return threading.get_ident()
+
+    threads: set[int] = set()
+    for name in ("statvfs", "open", "close", "fsync", "stat", "scandir", "unlink"):
+        monkeypatch.setattr(os, name, noting(getattr(os, name)))
+    # The selector of the event loop is a file, too, but none of a disk.
+    loop_thread = asyncio.run(scenario())
+    assert threads
+    assert loop_thread not in threads
 
 
 class FailingDisk:
@@ -280,3 +393,68 @@ def test_a_worker_adopts_what_another_one_leaves_while_it_runs(tmp_path: Path) -
 
     some = [numbered_event() for _ in range(3)]
     asyncio.run(scenario())
+
+
+async def found_for(directory: Path, database: str | None) -> list[Event]:
+    """Return the events that a new process of a database finds."""
+    async with Spool(directory, limit_bytes=LIMIT) as spool:
+        if database is not None:
+            await spool.bind(database)
+        spool.adopt()
+        return [one for path in await spool.segments() for one in read(path) if one]  # type: ignore[misc]
+
+
+def test_what_is_for_one_database_is_no_other_one_s(tmp_path: Path) -> None:
+    async def leave() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            await spool.bind("this")
+            await spool.append(some)
+
+    some = [numbered_event() for _ in range(3)]
+    asyncio.run(leave())
+    with capture_logs() as entries:
+        assert asyncio.run(found_for(tmp_path, "other")) == []
+        assert asyncio.run(found_for(tmp_path, None)) == []
+        assert asyncio.run(found_for(tmp_path, "this")) == some
+    told = [one for one in entries if one["event"] == "spools of another database are left alone"]
+    assert [(one["spools"], one["directory"]) for one in told] == [(1, str(tmp_path))]
+
+
+def test_a_folder_whose_database_can_t_be_read_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / f"{10**18}-00000000"
+    (folder / "database").mkdir(parents=True)
+    (folder / "1.events").write_bytes(encode([numbered_event()]))
+    assert asyncio.run(found_for(tmp_path, "this")) == []
+    assert (folder / "1.events").exists()
+
+
+def test_what_is_for_no_database_yet_is_whose_adopts_it(tmp_path: Path) -> None:
+    async def leave() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            await spool.append(some)
+
+    some = [numbered_event() for _ in range(3)]
+    asyncio.run(leave())
+    assert asyncio.run(found_for(tmp_path, None)) == some
+    assert asyncio.run(found_for(tmp_path, "this")) == some
+    assert asyncio.run(found_for(tmp_path, "other")) == []
+
+
+def test_a_database_that_becomes_another_one_has_another_folder(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Spool(tmp_path, limit_bytes=LIMIT) as spool:
+            for database, event in zip(("this", "other"), some, strict=True):
+                await spool.bind(database)
+                assert await spool.segments() == []
+                await spool.append([event])
+            assert spool.adopt() == 0
+            assert spool.foreign == 1
+            await spool.bind("this")
+            assert spool.adopt() == 1
+            assert spool.foreign == 1
+            (path,) = await spool.segments()
+            assert list(read(path)) == some[:1]
+
+    some = [numbered_event() for _ in range(2)]
+    asyncio.run(scenario())
+    assert asyncio.run(found_for(tmp_path, "other")) == some[1:]

@@ -1,7 +1,7 @@
 """The files of a spool: written at their end until they are large enough, read once, deleted."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from service.ingest.spool.records import decode, encode
 
 SUFFIX = ".events"
 DAMAGED = ".damaged"
+NEW = ".new"
+"""Of a file that is about to take a segment's place."""
 
 
 class Segment:
@@ -76,6 +78,33 @@ def remove(path: Path, *, damaged: bool) -> None:
         path.rename(path.with_suffix(DAMAGED))
     else:
         path.unlink()
+    path.with_suffix(NEW).unlink(missing_ok=True)  # Where keep_only() was cut off.
+    sync_folder(path.parent)
+
+
+def keep_only(path: Path, events: Sequence[Event], *, damaged: bool) -> int:
+    """Leave only these events of a segment and return their bytes.
+
+    What it was is set aside for people where it is damaged. At any moment, also of a power cut, the
+    segment is as it was, or as it shall be. Raises OSError: it is as it was.
+    """
+    data = encode(events)
+    if damaged:
+        aside = path.with_suffix(DAMAGED)
+        aside.unlink(missing_ok=True)
+        aside.hardlink_to(path)
+    replace_file(path, data)
+    return len(data)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Let a file be this from one moment to the next, or not at all. Raises OSError."""
+    new = path.with_suffix(NEW)
+    with new.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
     sync_folder(path.parent)
 
 

@@ -1,0 +1,2 @@
+-- Replay: which database is this?
+select id::text from database_identity
