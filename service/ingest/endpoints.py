@@ -5,7 +5,7 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from service.events import Event, InvalidEventError, parse_event
 from service.ingest.answers import accepted, accepted_batch, for_batch, for_event, invalid_event
@@ -25,25 +25,8 @@ from service.problems import Problem, ProblemKind
 
 
 def routes(writer: Writer) -> list[Route]:
-    """Return the routes of ingest."""
+    """Return the routes of ingest, that of POST /events first."""
     reading = asyncio.Lock()
-
-    async def post_event(request: Request) -> Response:
-        media_type_of(request.headers, EVENT)
-        coding_of(request.headers, EVENT)
-        refuse_parameters(request)
-        body = await read_body(request, EVENT)
-        try:
-            event = parse_event(body)
-        except InvalidEventError as error:
-            raise invalid_event(error) from None
-        try:
-            kept = await writer.keep([event])
-        except Problem as problem:
-            raise for_event(problem, event) from None
-        if kept.refused:
-            raise Problem(ProblemKind.REFUSED_EVENT, "The event was not stored.")
-        return Response(accepted(event), status_code=202, media_type="application/json")
 
     async def post_batch(request: Request) -> Response:
         media_type = media_type_of(request.headers, BATCH)
@@ -66,9 +49,44 @@ def routes(writer: Writer) -> list[Route]:
         return await writer.keep(list(events.values())) if events else Kept()
 
     return [
-        Route("/events", post_event, methods=["POST"]),
+        Route("/events", PostEvent(writer), methods=["POST"]),
         OwnPathRoute("/events/batch", post_batch, methods=["POST"]),
     ]
+
+
+class PostEvent:
+    """POST /events as an ASGI application: at its rate each object that a request takes counts.
+
+    Raises Problem, as endpoints do, before it has begun to answer.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        answer = await self._keep(Request(scope, receive))
+        length = str(len(answer)).encode()
+        headers = [(b"content-length", length), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 202, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _keep(self, request: Request) -> bytes:
+        media_type_of(request.headers, EVENT)
+        coding_of(request.headers, EVENT)
+        refuse_parameters(request)
+        body = await read_body(request, EVENT)
+        try:
+            event = parse_event(body)
+        except InvalidEventError as error:
+            raise invalid_event(error) from None
+        try:
+            kept = await self._writer.keep([event])
+        except Problem as problem:
+            raise for_event(problem, event) from None
+        if kept.refused:
+            raise Problem(ProblemKind.REFUSED_EVENT, "The event was not stored.")
+        return accepted(event)
 
 
 def _read_batch(body: bytes, coding: str, media_type: str) -> list[Parsed]:
