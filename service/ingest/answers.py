@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
-from uuid import UUID
 
+import uuid_utils
 from pydantic_core import to_json
 
 from service.events import MICROSECONDS, Event, InvalidEventError
@@ -88,10 +89,16 @@ def _clock(error: InvalidEventError) -> dict[str, str]:
 
 
 def _id_of(event: Event) -> str:
-    return str(UUID(bytes=event.event_id))
+    return str(uuid_utils.UUID(bytes=event.event_id))
 
 
 def iso_time(microseconds: int) -> str:
     """Return microseconds since 1970 as RFC 3339 in UTC, with milliseconds."""
-    moment = datetime.fromtimestamp(microseconds / MICROSECONDS, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, rest = divmod(microseconds, MICROSECONDS)
+    return f"{_second(seconds)}.{rest // 1000:03}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    # What is answered is mostly of now: thousands of times the same.
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")

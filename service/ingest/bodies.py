@@ -3,7 +3,7 @@
 import asyncio
 from typing import NamedTuple
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
 
 from service.events import MAX_EVENT_BYTES
@@ -40,13 +40,13 @@ BATCH = BodyRules(
 
 def refuse_parameters(request: Request) -> None:
     """Raise Problem where the URL has a query: no parameter changes what is stored."""
-    if request.url.query:
+    if query := request.scope["query_string"]:
         raise Problem(
             ProblemKind.INVALID_QUERY,
             "Nothing was stored.",
             first_errors(
                 FieldError(field=name, message="Is not a parameter of this endpoint")
-                for name in request.query_params
+                for name in QueryParams(query)
             ),
         )
 
