@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from service.app import create_app
+from service.joining import JoiningProtocol
 from service.logs import configure_logging
 from service.settings import Settings
 
@@ -61,17 +63,22 @@ def serve(
     Where the database could not be reached for it, it is migrated as soon as it can be.
     """
     configure_logging(settings, worker=worker)
-    config = uvicorn.Config(
-        create_app(settings, migrated=migrated),
+    app = create_app(settings, migrated=migrated)
+    Server(configuration(app, settings.shutdown_seconds), ready).run(sockets=[listener])
+
+
+def configuration(app: ASGIApp, shutdown_seconds: float) -> uvicorn.Config:
+    """Return how an application is served."""
+    return uvicorn.Config(
+        app,
         loop="uvloop",
-        http="httptools",
+        http=JoiningProtocol,
         lifespan="on",
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
+        timeout_graceful_shutdown=math.ceil(shutdown_seconds),
     )
-    Server(config, ready).run(sockets=[listener])
 
 
 def _collect_seldom() -> None:
