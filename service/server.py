@@ -77,6 +77,7 @@ def configuration(app: ASGIApp, shutdown_seconds: float) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # Nothing asks who sent a request, or by what scheme.
         timeout_graceful_shutdown=math.ceil(shutdown_seconds),
     )
 

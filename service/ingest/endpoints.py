@@ -12,6 +12,7 @@ from service.ingest.answers import accepted, accepted_batch, for_batch, for_even
 from service.ingest.batches import Parsed, parse_batch
 from service.ingest.bodies import (
     BATCH,
+    BODY_SECONDS,
     EVENT,
     coding_of,
     media_type_of,
@@ -19,6 +20,7 @@ from service.ingest.bodies import (
     refuse_parameters,
 )
 from service.ingest.inflating import inflate
+from service.ingest.patience import Patience
 from service.ingest.waiting import Kept
 from service.ingest.writer import Writer
 from service.problems import Problem, ProblemKind
@@ -26,13 +28,15 @@ from service.problems import Problem, ProblemKind
 
 def routes(writer: Writer) -> list[Route]:
     """Return the routes of ingest, that of POST /events first."""
+    patience = Patience(BODY_SECONDS)
     reading = asyncio.Lock()
 
     async def post_batch(request: Request) -> Response:
-        media_type = media_type_of(request.headers, BATCH)
-        coding = coding_of(request.headers, BATCH)
-        refuse_parameters(request)
-        body = await read_body(request, BATCH)
+        scope = request.scope
+        media_type = media_type_of(scope, BATCH)
+        coding = coding_of(scope, BATCH)
+        refuse_parameters(scope)
+        body = await read_body(scope, request.receive, BATCH, patience)
         # One at a time, so that few are held inflated and as objects; in a thread, so that other
         # requests have their turn between its events.
         async with reading:
@@ -49,7 +53,7 @@ def routes(writer: Writer) -> list[Route]:
         return await writer.keep(list(events.values())) if events else Kept()
 
     return [
-        Route("/events", PostEvent(writer), methods=["POST"]),
+        Route("/events", PostEvent(writer, patience), methods=["POST"]),
         OwnPathRoute("/events/batch", post_batch, methods=["POST"]),
     ]
 
@@ -60,22 +64,23 @@ class PostEvent:
     Raises Problem, as endpoints do, before it has begun to answer.
     """
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, patience: Patience) -> None:
         self._writer = writer
+        self._patience = patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        answer = await self._keep(Request(scope, receive))
+        answer = await self._keep(scope, receive)
         length = str(len(answer)).encode()
         headers = [(b"content-length", length), (b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": 202, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    async def _keep(self, request: Request) -> bytes:
-        media_type_of(request.headers, EVENT)
-        coding_of(request.headers, EVENT)
-        refuse_parameters(request)
-        body = await read_body(request, EVENT)
+    async def _keep(self, scope: Scope, receive: Receive) -> bytes:
+        media_type_of(scope, EVENT)
+        coding_of(scope, EVENT)
+        refuse_parameters(scope)
+        body = await read_body(scope, receive, EVENT, self._patience)
         try:
             event = parse_event(body)
         except InvalidEventError as error:
