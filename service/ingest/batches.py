@@ -111,6 +111,8 @@ def _refuse_second_contents(parsed: list[Parsed]) -> None:
     """Refuse events whose id an earlier event of the batch has with another content."""
     first: dict[bytes, Event] = {}
     for index, event in enumerate(parsed):
-        if isinstance(event, Event) and first.setdefault(event.event_id, event) != event:
+        if not isinstance(event, Event) or not event.id_is_given:
+            continue  # Ids of ours are all different.
+        if first.setdefault(event.event_id, event) != event:
             message = "Is the id of another event of this batch, with another content"
             parsed[index] = _invalid("event_id", message)

@@ -36,8 +36,8 @@ class Waiting:
         self.expires = expires
         """When the sender is told that it takes too long; seconds of time.monotonic()."""
         self.answer: asyncio.Future[Kept | Problem] = asyncio.get_running_loop().create_future()
-        self.size = sum(
-            len(event.payload) + len(event.user_id) + OVERHEAD_BYTES for event in events
+        self.size = OVERHEAD_BYTES * len(events) + sum(
+            [len(event.payload) + len(event.user_id) for event in events]
         )
         """Bytes that the events hold, about."""
 
