@@ -84,7 +84,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
                 await stack.enter_async_context(part)
             yield
 
-    post_event, *other_ingest = ingest.routes(writer)
+    post_event, *other_ingest = ingest.routes(writer, waiting_bytes=settings.ingest_queue_bytes)
     app = Starlette(
         routes=[
             Route("/", lead_to_documentation),

@@ -1,7 +1,5 @@
 """POST /events and /events/batch: read, validate, hand over to the writer, answer."""
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -9,7 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.events import Event, InvalidEventError, parse_event
 from service.ingest.answers import accepted, accepted_batch, for_batch, for_event, invalid_event
-from service.ingest.batches import Parsed, parse_batch
+from service.ingest.batches import Parsed
 from service.ingest.bodies import (
     BATCH,
     BODY_SECONDS,
@@ -19,17 +17,20 @@ from service.ingest.bodies import (
     read_body,
     refuse_parameters,
 )
-from service.ingest.inflating import inflate
+from service.ingest.parser import Parser
 from service.ingest.patience import Patience
 from service.ingest.waiting import Kept
 from service.ingest.writer import Writer
 from service.problems import Problem, ProblemKind
 
 
-def routes(writer: Writer) -> list[Route]:
-    """Return the routes of ingest, that of POST /events first."""
+def routes(writer: Writer, *, waiting_bytes: int) -> list[Route]:
+    """Return the routes of ingest, that of POST /events first.
+
+    So many bytes of batches may wait to be parsed; one more is answered 503.
+    """
     patience = Patience(BODY_SECONDS)
-    reading = asyncio.Lock()
+    parser = Parser(waiting_bytes=waiting_bytes)
 
     async def post_batch(request: Request) -> Response:
         scope = request.scope
@@ -37,20 +38,18 @@ def routes(writer: Writer) -> list[Route]:
         coding = coding_of(scope, BATCH)
         refuse_parameters(scope)
         body = await read_body(scope, request.receive, BATCH, patience)
-        # One at a time, so that few are held inflated and as objects; in a thread, so that other
-        # requests have their turn between its events.
-        async with reading:
-            parsed = await asyncio.to_thread(_read_batch, body, coding, media_type)
+        expires = writer.deadline()
+        parsed = await parser.parse(body, coding, media_type, expires=expires)
         try:
-            kept = await _keep_each_once(parsed)
+            kept = await _keep_each_once(parsed, expires)
         except Problem as problem:
             raise for_batch(problem, parsed) from None
         answer = accepted_batch(parsed, kept)
         return Response(answer, status_code=202, media_type="application/json")
 
-    async def _keep_each_once(parsed: list[Parsed]) -> Kept:
+    async def _keep_each_once(parsed: list[Parsed], expires: float) -> Kept:
         events = {one.event_id: one for one in parsed if isinstance(one, Event)}
-        return await writer.keep(list(events.values())) if events else Kept()
+        return await writer.keep(list(events.values()), expires=expires) if events else Kept()
 
     return [
         Route("/events", PostEvent(writer, patience), methods=["POST"]),
@@ -92,10 +91,6 @@ class PostEvent:
         if kept.refused:
             raise Problem(ProblemKind.REFUSED_EVENT, "The event was not stored.")
         return accepted(event)
-
-
-def _read_batch(body: bytes, coding: str, media_type: str) -> list[Parsed]:
-    return parse_batch(inflate(body, coding, BATCH.max_bytes), media_type)
 
 
 class OwnPathRoute(Route):

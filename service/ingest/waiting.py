@@ -90,6 +90,16 @@ class Settled:
         )
 
 
+def too_many() -> Problem:
+    """Return the answer to a sender for whose events there is no room."""
+    return Problem(ProblemKind.QUEUE_FULL, "Nothing was stored. Send it again later.")
+
+
+def too_late() -> Problem:
+    """Return the answer to a sender whose events were withdrawn at their deadline."""
+    return Problem(ProblemKind.NOT_STORED, "Nothing was stored. Send it again.")
+
+
 def unknown_outcome(events: Sequence[Event]) -> Problem:
     """Return the answer to a sender of whose events nobody can say whether they are stored."""
     return Problem(
