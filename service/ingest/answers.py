@@ -14,9 +14,6 @@ from service.ingest.batches import Parsed
 from service.ingest.waiting import Kept
 from service.problems import FieldError, Problem, ProblemKind
 
-MAX_TOLD_ERRORS = 1000
-"""Of a batch; after that many only the first of each event is told: an answer stays small."""
-
 NOTHING_STORED = "Nothing was stored."
 
 
@@ -55,17 +52,12 @@ def accepted_batch(parsed: Sequence[Parsed], kept: Kept) -> bytes:
 
 
 def _rejected(parsed: Sequence[Parsed], refused: frozenset[bytes]) -> Iterator[dict[str, Any]]:
-    left = MAX_TOLD_ERRORS
     for index, one in enumerate(parsed):
         if isinstance(one, InvalidEventError):
-            errors = one.errors[: max(left, 1)]
-            yield {"index": index, "errors": errors, **_clock(one)}
+            yield {"index": index, "errors": one.errors, **_clock(one)}
         elif one.event_id in refused:
             errors = [FieldError(field="body", message=ProblemKind.REFUSED_EVENT.title)]
             yield {"index": index, "errors": errors}
-        else:
-            continue
-        left -= len(errors)
 
 
 def for_event(problem: Problem, event: Event) -> Problem:

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-from pydantic import Field, TypeAdapter, ValidationError, WrapValidator
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, WrapValidator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from service.events import (
@@ -20,6 +20,9 @@ from service.problems import FieldError, Problem, ProblemKind
 MAX_EVENTS = 10_000
 MAX_VALUES = 1_000_000
 """Of an array: it is read as a whole, and 8 MiB of empty lists would be half a gigabyte."""
+
+MAX_TOLD_ERRORS = 1000
+"""Of a batch; after that many only the first of each event is told: an answer stays small."""
 
 Parsed = Event | InvalidEventError
 """What became of one of the events sent."""
@@ -61,11 +64,28 @@ def _invalid(field: str, message: str) -> InvalidEventError:
 _TOO_LARGE = f"Must be at most {MAX_EVENT_BYTES} bytes"
 
 
-def _parse_item(item: Any, validate: ValidatorFunctionWrapHandler) -> Parsed:
+class _Telling:
+    """Keeps of errors what is told of them."""
+
+    def __init__(self) -> None:
+        self._left = MAX_TOLD_ERRORS
+
+    def told(self, error: InvalidEventError) -> InvalidEventError:
+        """Return as much of an error as there is room for.
+
+        It is a new one: what was raised holds on to all that it was raised for.
+        """
+        errors = error.errors[: max(self._left, 1)]
+        self._left -= len(errors)
+        return InvalidEventError(errors, clock=error.clock)
+
+
+def _parse_item(item: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Parsed:
+    telling = cast("_Telling", info.context)
     try:
         event = event_of(item, validate)
     except InvalidEventError as error:
-        return error
+        return telling.told(error)
     # How it was written is not known any more; what is stored of it is what there is to bound.
     return event if len(event.payload) <= MAX_EVENT_BYTES else _invalid("payload", _TOO_LARGE)
 
@@ -80,7 +100,7 @@ def _parse_array(body: bytes) -> list[Parsed]:
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
         raise _more_than(MAX_VALUES, "values")
     try:
-        parsed: list[Parsed] = _ARRAY.validate_json(body)
+        parsed: list[Parsed] = _ARRAY.validate_json(body, context=_Telling())
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
         if found["type"] == "too_long":
@@ -94,6 +114,7 @@ _LINE = re.compile(rb"[^ \t\r\n][^\n]*")
 
 
 def _parse_lines(body: bytes) -> Iterator[Parsed]:
+    telling = _Telling()
     for number, line in enumerate(_LINE.finditer(body)):
         if number == MAX_EVENTS:
             raise _more_than(MAX_EVENTS, "events")
@@ -104,7 +125,7 @@ def _parse_lines(body: bytes) -> Iterator[Parsed]:
         try:
             yield parse_event(text)
         except InvalidEventError as error:
-            yield error
+            yield telling.told(error)
 
 
 def _refuse_second_contents(parsed: list[Parsed]) -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from service.events import new_event_id
-from service.ingest.answers import MAX_TOLD_ERRORS
+from service.ingest.batches import MAX_TOLD_ERRORS
 from tests.http.support import assert_problem, event, events_in, exchange, status_of, stored
 from tests.support.databases import Database, blocked_table
 from tests.support.services import running_service

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from service.ingest import parser
-from service.ingest.batches import Parsed
+from service.ingest.batches import Parsed, parse_batch
 from tests.http.support import assert_problem, event, events_in
 from tests.support.databases import Database
 from tests.support.services import running_service
@@ -19,7 +19,6 @@ from tests.support.services import running_service
 pytestmark = pytest.mark.usefixtures("no_events")
 
 SLOW = "slow"
-parse_batch = parser.parse_batch
 
 
 class Brake:
