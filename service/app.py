@@ -110,6 +110,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.state.writer = writer
     return app
 
 

@@ -3,11 +3,13 @@
 import errno
 import gc
 import math
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -15,6 +17,8 @@ from service.app import create_app
 from service.joining import JoiningProtocol
 from service.logs import configure_logging
 from service.settings import Settings
+
+log = structlog.get_logger()
 
 GC_OBJECTS = 50_000
 """So many more objects, and Python looks for cycles among them; 700 is its own idea."""
@@ -64,7 +68,15 @@ def serve(
     """
     configure_logging(settings, worker=worker)
     app = create_app(settings, migrated=migrated)
-    Server(configuration(app, settings.shutdown_seconds), ready).run(sockets=[listener])
+
+    def note_serving() -> None:
+        address, port = listener.getsockname()[:2]
+        away = app.state.writer.away is not None
+        log.info("serving", address=address, port=port, pid=os.getpid(), database_away=away)
+        ready()
+
+    config = configuration(app, settings.shutdown_seconds)
+    Server(config, note_serving).run(sockets=[listener])
 
 
 def configuration(app: ASGIApp, shutdown_seconds: float) -> uvicorn.Config:
@@ -93,7 +105,7 @@ def _collect_seldom() -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which says when it serves."""
+    """uvicorn's server, which says when it serves, and when no longer."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -105,3 +117,8 @@ class Server(uvicorn.Server):
         _collect_seldom()
         if not self.should_exit:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to listen, and return once what is in flight is answered, and all is closed."""
+        await super().shutdown(sockets)
+        log.info("stopped", pid=os.getpid())
