@@ -217,20 +217,28 @@ async def answer_http_exception(request: Request, error: HTTPException) -> Respo
     headers = dict(error.headers or {})
     if kind is ProblemKind.METHOD_NOT_ALLOWED and (methods := _methods(request)):
         headers["Allow"] = ", ".join(sorted(methods))
-    problem = Problem(kind, f"{request.method} {path} is not served.", headers=headers)
+    detail = f"{request.method} {path} is not served."
+    without_slash = path.removesuffix("/")
+    if kind is ProblemKind.NOT_FOUND and path != without_slash and _routes(request, without_slash):
+        detail += f" {without_slash} is, without the slash."
+    problem = Problem(kind, detail, headers=headers)
     return await answer_problem(request, problem)
 
 
 def _methods(request: Request) -> set[str]:
     # A path may have several routes, of which the router names the first.
-    matching = [
-        route
-        for route in request.app.routes
-        if isinstance(route, Route) and route.path_regex.match(request.scope["path"])
-    ]
+    matching = _routes(request, request.scope["path"])
     return {
         method
         for route in matching
         if route.path == matching[0].path
         for method in route.methods or ()
     }
+
+
+def _routes(request: Request, path: str) -> list[Route]:
+    return [
+        route
+        for route in request.app.routes
+        if isinstance(route, Route) and route.path_regex.match(path)
+    ]

@@ -72,7 +72,7 @@ def coding_of(scope: Scope, rules: BodyRules) -> str:
     if coding not in ("identity", *rules.codings):
         known = ", ".join(rules.codings) or "identity"
         raise Problem(
-            ProblemKind.NOT_JSON,
+            ProblemKind.UNKNOWN_CODING,
             f"The {rules.noun} may have these content codings: {known}.",
             headers={"Accept-Encoding": known},
         )

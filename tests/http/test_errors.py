@@ -78,6 +78,15 @@ def test_what_is_not_there_is_404(service: httpx.Client, method: str, path: str)
     assert "x-injected" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("/events/", True), ("/health/live/", True), ("/nowhere/", False), ("/events//", False)],
+)
+def test_a_slash_too_many_is_told(service: httpx.Client, path: str, told: bool) -> None:
+    detail = assert_problem(service.post(path, json=event()), 404)["detail"]
+    assert (f"{path[:-1]} is, without the slash" in detail) == told
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 @pytest.mark.parametrize("path", GETS)
 def test_what_is_read_can_only_be_read(service: httpx.Client, method: str, path: str) -> None:
