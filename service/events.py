@@ -70,11 +70,10 @@ UserId = Annotated[
     str,
     AfterValidator(_storable_user_id),
     Field(
-        min_length=1,
-        max_length=MAX_USER_ID_BYTES,
         description=f"A session's or user's id, at most {MAX_USER_ID_BYTES} bytes of UTF-8",
         examples=["user-42"],
-        json_schema_extra={"pattern": r"\S"},
+        # Told, and not checked a second time.
+        json_schema_extra={"minLength": 1, "maxLength": MAX_USER_ID_BYTES, "pattern": r"\S"},
     ),
 ]
 

@@ -1,10 +1,11 @@
 """A batch of events: each is read as if it had come alone, and one that is wrong harms no other."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Annotated, Any, cast
 
-from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, WrapValidator
+from pydantic import FailFast, Field, TypeAdapter, ValidationError, ValidationInfo, WrapValidator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from service.events import (
@@ -64,6 +65,9 @@ def _invalid(field: str, message: str) -> InvalidEventError:
 _TOO_LARGE = f"Must be at most {MAX_EVENT_BYTES} bytes"
 
 
+Validate = Callable[[Any], Any]
+
+
 class _Telling:
     """Keeps of errors what is told of them."""
 
@@ -80,8 +84,7 @@ class _Telling:
         return InvalidEventError(errors, clock=error.clock)
 
 
-def _parse_item(item: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Parsed:
-    telling = cast("_Telling", info.context)
+def _parse_item(item: Any, validate: Validate, telling: _Telling) -> Parsed:
     try:
         event = event_of(item, validate)
     except InvalidEventError as error:
@@ -90,8 +93,18 @@ def _parse_item(item: Any, validate: ValidatorFunctionWrapHandler, info: Validat
     return event if len(event.payload) <= MAX_EVENT_BYTES else _invalid("payload", _TOO_LARGE)
 
 
-_ARRAY: TypeAdapter[Any] = TypeAdapter(
-    Annotated[list[Annotated[AnyEvent, WrapValidator(_parse_item)]], Field(max_length=MAX_EVENTS)]
+def _as_it_is(event: Any) -> Any:
+    return event
+
+
+def _parse_apart(item: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Parsed:
+    return _parse_item(item, validate, cast("_Telling", info.context))
+
+
+_FEW = Field(max_length=MAX_EVENTS)
+_ALL_VALID: TypeAdapter[list[Any]] = TypeAdapter(Annotated[list[AnyEvent], _FEW, FailFast()])
+_APART: TypeAdapter[Any] = TypeAdapter(
+    Annotated[list[Annotated[AnyEvent, WrapValidator(_parse_apart)]], _FEW]
 )
 
 
@@ -99,8 +112,13 @@ def _parse_array(body: bytes) -> list[Parsed]:
     # A value stands after one of these, at the most; in texts they are few.
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
         raise _more_than(MAX_VALUES, "values")
+    telling = _Telling()
+    # Mostly nothing is wrong: then all are validated at once, in two thirds of the time.
+    with suppress(ValidationError):
+        events = _ALL_VALID.validate_json(body)
+        return [_parse_item(event, _as_it_is, telling) for event in events]
     try:
-        parsed: list[Parsed] = _ARRAY.validate_json(body, context=_Telling())
+        parsed: list[Parsed] = _APART.validate_json(body, context=telling)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
         if found["type"] == "too_long":
