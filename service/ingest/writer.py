@@ -6,11 +6,12 @@ for the sake of a larger group. While the database is away, groups go to the spo
 
 import asyncio
 import time
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
+from operator import attrgetter
 from typing import Self
 
 import structlog
@@ -22,7 +23,7 @@ from service.ingest.group import Group
 from service.ingest.minutes import Minutes
 from service.ingest.presence import Presence
 from service.ingest.spool import Spool, SpoolFullError
-from service.ingest.waiting import Kept, Waiting, unknown_outcome
+from service.ingest.waiting import Kept, Waiting, too_late, too_many, unknown_outcome
 from service.ingest.writing import GroupStore
 from service.metrics import EVENTS_NOT_STORED, FLUSH_EVENTS, FLUSH_SECONDS
 from service.problems import Problem, ProblemKind
@@ -34,11 +35,15 @@ EXPIRY_SECONDS = 0.1
 """How often it is looked for events whose deadline has passed."""
 PROBE_SECONDS = 1.0
 """How often an idle writer asks whether the database can be written to."""
+SHORTEST = 0.25
+"""Of the deadline: as much is a group given to be kept, however late the first of it is."""
 RETRY_SECONDS = 0.05
 """Between attempts to keep a group that neither the database nor the spool takes."""
 DEFECT = "The fault is ours, and has been logged. Send it again under the given id."
 AWAY_SECONDS = 1.5
 """How long an event waits for a database that is away, where no spool takes it."""
+
+_BY_EXPIRY = attrgetter("expires")
 
 
 class Writer:
@@ -63,6 +68,7 @@ class Writer:
         self._queue_bytes = queue_bytes
         self._deadline_seconds = deadline_seconds
         self._queue: list[Waiting] = []
+        """In the order in which they expire."""
         self.queued_events = 0
         self.queued_bytes = 0
         """About."""
@@ -115,17 +121,26 @@ class Writer:
             and self.queued_bytes < self._queue_bytes
         )
 
-    async def keep(self, events: Sequence[Event]) -> Kept:
+    def deadline(self) -> float:
+        """Return when expires what comes now; seconds of time.monotonic()."""
+        return time.monotonic() + self._deadline_seconds
+
+    async def keep(self, events: Sequence[Event], *, expires: float | None = None) -> Kept:
         """Return once the events, one at least, are committed or in the spool.
 
-        Raises Problem: none is kept. The exception is a problem that bears `event_ids`: of these
-        the outcome is not known.
+        They may `expire` earlier than those that come now: see deadline(). Raises Problem: none is
+        kept. The exception is a problem that bears `event_ids`: of these the outcome is not known.
         """
         if self._closing or not self._has_room(len(events)):
             self._note_not_stored(len(events))
-            raise Problem(ProblemKind.QUEUE_FULL, "Nothing was stored. Send it again later.")
-        waiting = Waiting(events, time.monotonic() + self._deadline_seconds)
-        self._queue.append(waiting)
+            raise too_many()
+        if expires is None:
+            expires = self.deadline()
+        elif expires <= time.monotonic():
+            self._note_not_stored(len(events))
+            raise too_late()
+        waiting = Waiting(events, expires)
+        insort(self._queue, waiting, key=_BY_EXPIRY)
         self.queued_events += len(events)
         self.queued_bytes += waiting.size
         self._arrived.set()
@@ -197,8 +212,11 @@ class Writer:
     async def _is_written(self, group: Group) -> bool:
         started = time.monotonic()
         events = sum(len(one.events) for one in group.waiting)
-        # Half of the time that is left is the spool's.
-        seconds = self._deadline_seconds if self._spool is None else group.seconds_left / 2
+        seconds = self._deadline_seconds
+        if self._spool is not None:
+            # Half of the time that is left is the spool's. One that was late already does not make
+            # a database that is there seem to be away.
+            seconds = max(group.seconds_left, seconds * SHORTEST) / 2
         try:
             await within(seconds, group.write(self._store))
         except Exception as error:
@@ -241,12 +259,9 @@ class Writer:
             if self.away is not None and not self.spools:
                 patience = max(0.0, self._deadline_seconds - AWAY_SECONDS)
             now = time.monotonic() + patience
-            # The queue is in order of arrival, so what has expired stands at its head.
-            for waiting in self._take(bisect_left(self._queue, now, key=lambda one: one.expires)):
+            for waiting in self._take(bisect_left(self._queue, now, key=_BY_EXPIRY)):
                 self._note_not_stored(len(waiting.events))
-                waiting.resolve(
-                    Problem(ProblemKind.NOT_STORED, "Nothing was stored. Send it again.")
-                )
+                waiting.resolve(too_late())
             for waiting in self._in_flight:
                 if waiting.expires < now:
                     waiting.resolve(unknown_outcome(waiting.events))
