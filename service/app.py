@@ -25,7 +25,14 @@ from service.ingest.store import Store
 from service.ingest.writer import Writer
 from service.problems import Problem
 from service.reading.exports import Exports
-from service.requests import REQUEST_ID, Failures, Requests, answer_http_exception, answer_problem
+from service.requests import (
+    REQUEST_ID,
+    Direct,
+    Failures,
+    Requests,
+    answer_http_exception,
+    answer_problem,
+)
 from service.settings import Settings
 
 
@@ -77,10 +84,12 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
                 await stack.enter_async_context(part)
             yield
 
+    post_event, *other_ingest = ingest.routes(writer, waiting_bytes=settings.ingest_queue_bytes)
     app = Starlette(
         routes=[
             Route("/", lead_to_documentation),
-            *ingest.routes(writer),
+            post_event,
+            *other_ingest,
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
             *reading.routes(pool, exports, deadline_seconds=settings.read_deadline_seconds),
             *health.routes(writer, spool, freshness),
@@ -92,6 +101,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
             Middleware(Requests, log_ingest_requests=settings.log_ingest_requests),
             *_cors(settings.cors_allowed_origins),
             Middleware(Failures),
+            Middleware(Direct, route=post_event),
         ],
         exception_handlers={
             Problem: cast("ExceptionHandler", answer_problem),
@@ -100,6 +110,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.state.writer = writer
     return app
 
 

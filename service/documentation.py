@@ -382,7 +382,9 @@ def _post_event() -> dict[str, Any]:
                 ProblemKind.BODY_TIMEOUT,
                 ProblemKind.BODY_TOO_LARGE,
                 ProblemKind.NOT_JSON,
+                ProblemKind.UNKNOWN_CODING,
                 ProblemKind.DEFECT,
+                ProblemKind.QUEUE_FULL,
                 ProblemKind.NOT_STORED,
             ),
         },
@@ -521,18 +523,27 @@ def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problems(*kinds: ProblemKind) -> dict[str, Any]:
+    statuses = dict.fromkeys(kind.status for kind in kinds)
     return {
-        str(kind.status): {
-            "description": kind.title,
-            "content": {
-                "application/problem+json": {
-                    "schema": _schema("Problem"),
-                    "example": Problem(kind, "What was wrong, in a sentence.").document(),
-                }
-            },
-            **({} if kind.retry_after is None else {"headers": {"Retry-After": RETRY_AFTER}}),
-        }
-        for kind in kinds
+        str(status): _problem([kind for kind in kinds if kind.status == status])
+        for status in statuses
+    }
+
+
+def _problem(kinds: list[ProblemKind]) -> dict[str, Any]:
+    """Return the answer of a status, which may have several reasons."""
+    return {
+        "description": "; ".join(kind.title for kind in kinds),
+        "content": {
+            "application/problem+json": {
+                "schema": _schema("Problem"),
+                "examples": {
+                    kind.slug: {"value": Problem(kind, "What was wrong, in a sentence.").document()}
+                    for kind in kinds
+                },
+            }
+        },
+        **({"headers": {"Retry-After": RETRY_AFTER}} if kinds[0].retry_after else {}),
     }
 
 

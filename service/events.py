@@ -20,6 +20,9 @@ DEFAULT_SITE = 1
 MAX_EVENT_BYTES = 64 * 1024
 MAX_USER_ID_BYTES = 256
 
+MAX_LISTED_ERRORS = 50
+"""An event that has more is not looked at closely."""
+
 MICROSECONDS = 1_000_000
 LATE_WINDOW_MILLISECONDS = 7 * 24 * 3600 * 1000
 """How old a given id may be: until then, sending an event again can't store it twice."""
@@ -67,11 +70,10 @@ UserId = Annotated[
     str,
     AfterValidator(_storable_user_id),
     Field(
-        min_length=1,
-        max_length=MAX_USER_ID_BYTES,
         description=f"A session's or user's id, at most {MAX_USER_ID_BYTES} bytes of UTF-8",
         examples=["user-42"],
-        json_schema_extra={"pattern": r"\S"},
+        # Told, and not checked a second time.
+        json_schema_extra={"minLength": 1, "maxLength": MAX_USER_ID_BYTES, "pattern": r"\S"},
     ),
 ]
 
@@ -188,7 +190,7 @@ def event_of(
     try:
         event = validate(source)
     except ValidationError as error:
-        raise InvalidEventError(first_errors(_field_errors(error))) from None
+        raise InvalidEventError(_errors_of(error)) from None
     payload = to_json(event["payload"], inf_nan_mode="constants")
     if _SUSPICIOUS.search(payload) and (
         errors := first_errors(_unstorable("payload", event["payload"]))
@@ -222,6 +224,13 @@ def _given_milliseconds(given: UUID, now: int) -> int:
 def new_event_id(milliseconds: int) -> bytes:
     """Return a UUIDv7 of that millisecond since 1970, as its 16 bytes."""
     return uuid_utils.uuid7(nanoseconds=milliseconds * 1_000_000).bytes
+
+
+def _errors_of(error: ValidationError) -> list[FieldError]:
+    if error.error_count() > MAX_LISTED_ERRORS:
+        # Only unknown fields can be so many. To list them would take a hundred times as long.
+        return [FieldError(field="body", message="Has far too many unknown fields")]
+    return first_errors(_field_errors(error))
 
 
 def _field_errors(error: ValidationError) -> Iterator[FieldError]:

@@ -43,6 +43,7 @@ class ProblemKind(Enum):
     BODY_TIMEOUT = ("body-timeout", 408, "The body did not arrive in time", None)
     BODY_TOO_LARGE = ("body-too-large", 413, "The body is too large", None)
     NOT_JSON = ("not-json", 415, "The body is not JSON", None)
+    UNKNOWN_CODING = ("unknown-coding", 415, "The body's coding is not known", None)
     DEFECT = ("defect", 500, "The service failed", None)
     QUEUE_FULL = ("queue-full", 503, "Too many events are waiting to be stored", 1)
     NOT_STORED = ("not-stored", 503, "The database did not store the event in time", 2)

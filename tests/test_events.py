@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.events import Event, InvalidEventError, new_event_id, parse_event
+from service.events import MAX_LISTED_ERRORS, Event, InvalidEventError, new_event_id, parse_event
 from tests.support.json_values import json_values, texts
 
 quick = settings(deadline=None, max_examples=300)
@@ -256,6 +256,13 @@ def test_what_is_wrong_is_told_in_a_few_kilobytes(body: bytes) -> None:
     with pytest.raises(InvalidEventError) as caught:
         parse_event(body)
     assert 1 <= len(json.dumps(caught.value.errors)) < 10_000
+
+
+@pytest.mark.parametrize(("unknown", "told"), [(1, 1), (20, 20), (50, 20), (51, 1), (5000, 1)])
+def test_so_many_unknown_fields_are_told(unknown: int, told: int) -> None:
+    errors = errors_of(json.dumps(VIEW | {str(n): 1 for n in range(unknown)}).encode())
+    assert len(errors) == told
+    assert ("body" in errors) == (unknown > MAX_LISTED_ERRORS)
 
 
 def test_an_id_is_a_uuid7_of_the_events_millisecond() -> None:

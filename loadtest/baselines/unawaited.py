@@ -24,11 +24,11 @@ class UnawaitedWriter(Writer):
 
     _writes: set[asyncio.Task[Kept]] = set()  # noqa: RUF012 - one writer a process
 
-    async def keep(self, events: Sequence[Event]) -> Kept:
+    async def keep(self, events: Sequence[Event], *, expires: float | None = None) -> Kept:
         """Return once the events are queued."""
         while not self._has_room(len(events)):  # noqa: ASYNC110 - the writer has no event for it
             await asyncio.sleep(ROOM_SECONDS)
-        write = asyncio.create_task(super().keep(events))
+        write = asyncio.create_task(super().keep(events, expires=expires))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
         return ALL_KEPT

@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
-from uuid import UUID
 
+import uuid_utils
 from pydantic_core import to_json
 
 from service.events import MICROSECONDS, Event, InvalidEventError
 from service.ingest.batches import Parsed
 from service.ingest.waiting import Kept
 from service.problems import FieldError, Problem, ProblemKind
-
-MAX_TOLD_ERRORS = 1000
-"""Of a batch; after that many only the first of each event is told: an answer stays small."""
 
 NOTHING_STORED = "Nothing was stored."
 
@@ -54,17 +52,12 @@ def accepted_batch(parsed: Sequence[Parsed], kept: Kept) -> bytes:
 
 
 def _rejected(parsed: Sequence[Parsed], refused: frozenset[bytes]) -> Iterator[dict[str, Any]]:
-    left = MAX_TOLD_ERRORS
     for index, one in enumerate(parsed):
         if isinstance(one, InvalidEventError):
-            errors = one.errors[: max(left, 1)]
-            yield {"index": index, "errors": errors, **_clock(one)}
+            yield {"index": index, "errors": one.errors, **_clock(one)}
         elif one.event_id in refused:
             errors = [FieldError(field="body", message=ProblemKind.REFUSED_EVENT.title)]
             yield {"index": index, "errors": errors}
-        else:
-            continue
-        left -= len(errors)
 
 
 def for_event(problem: Problem, event: Event) -> Problem:
@@ -88,10 +81,16 @@ def _clock(error: InvalidEventError) -> dict[str, str]:
 
 
 def _id_of(event: Event) -> str:
-    return str(UUID(bytes=event.event_id))
+    return str(uuid_utils.UUID(bytes=event.event_id))
 
 
 def iso_time(microseconds: int) -> str:
     """Return microseconds since 1970 as RFC 3339 in UTC, with milliseconds."""
-    moment = datetime.fromtimestamp(microseconds / MICROSECONDS, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, rest = divmod(microseconds, MICROSECONDS)
+    return f"{_second(seconds)}.{rest // 1000:03}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    # What is answered is mostly of now: thousands of times the same.
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")

@@ -1,10 +1,11 @@
 """A batch of events: each is read as if it had come alone, and one that is wrong harms no other."""
 
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Annotated, Any, cast
 
-from pydantic import Field, TypeAdapter, ValidationError, WrapValidator
+from pydantic import FailFast, Field, TypeAdapter, ValidationError, ValidationInfo, WrapValidator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from service.events import (
@@ -20,6 +21,9 @@ from service.problems import FieldError, Problem, ProblemKind
 MAX_EVENTS = 10_000
 MAX_VALUES = 1_000_000
 """Of an array: it is read as a whole, and 8 MiB of empty lists would be half a gigabyte."""
+
+MAX_TOLD_ERRORS = 1000
+"""Of a batch; after that many only the first of each event is told: an answer stays small."""
 
 Parsed = Event | InvalidEventError
 """What became of one of the events sent."""
@@ -61,17 +65,46 @@ def _invalid(field: str, message: str) -> InvalidEventError:
 _TOO_LARGE = f"Must be at most {MAX_EVENT_BYTES} bytes"
 
 
-def _parse_item(item: Any, validate: ValidatorFunctionWrapHandler) -> Parsed:
+Validate = Callable[[Any], Any]
+
+
+class _Telling:
+    """Keeps of errors what is told of them."""
+
+    def __init__(self) -> None:
+        self._left = MAX_TOLD_ERRORS
+
+    def told(self, error: InvalidEventError) -> InvalidEventError:
+        """Return as much of an error as there is room for.
+
+        It is a new one: what was raised holds on to all that it was raised for.
+        """
+        errors = error.errors[: max(self._left, 1)]
+        self._left -= len(errors)
+        return InvalidEventError(errors, clock=error.clock)
+
+
+def _parse_item(item: Any, validate: Validate, telling: _Telling) -> Parsed:
     try:
         event = event_of(item, validate)
     except InvalidEventError as error:
-        return error
+        return telling.told(error)
     # How it was written is not known any more; what is stored of it is what there is to bound.
     return event if len(event.payload) <= MAX_EVENT_BYTES else _invalid("payload", _TOO_LARGE)
 
 
-_ARRAY: TypeAdapter[Any] = TypeAdapter(
-    Annotated[list[Annotated[AnyEvent, WrapValidator(_parse_item)]], Field(max_length=MAX_EVENTS)]
+def _as_it_is(event: Any) -> Any:
+    return event
+
+
+def _parse_apart(item: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Parsed:
+    return _parse_item(item, validate, cast("_Telling", info.context))
+
+
+_FEW = Field(max_length=MAX_EVENTS)
+_ALL_VALID: TypeAdapter[list[Any]] = TypeAdapter(Annotated[list[AnyEvent], _FEW, FailFast()])
+_APART: TypeAdapter[Any] = TypeAdapter(
+    Annotated[list[Annotated[AnyEvent, WrapValidator(_parse_apart)]], _FEW]
 )
 
 
@@ -79,8 +112,13 @@ def _parse_array(body: bytes) -> list[Parsed]:
     # A value stands after one of these, at the most; in texts they are few.
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
         raise _more_than(MAX_VALUES, "values")
+    telling = _Telling()
+    # Mostly nothing is wrong: then all are validated at once, in two thirds of the time.
+    with suppress(ValidationError):
+        events = _ALL_VALID.validate_json(body)
+        return [_parse_item(event, _as_it_is, telling) for event in events]
     try:
-        parsed: list[Parsed] = _ARRAY.validate_json(body)
+        parsed: list[Parsed] = _APART.validate_json(body, context=telling)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
         if found["type"] == "too_long":
@@ -94,6 +132,7 @@ _LINE = re.compile(rb"[^ \t\r\n][^\n]*")
 
 
 def _parse_lines(body: bytes) -> Iterator[Parsed]:
+    telling = _Telling()
     for number, line in enumerate(_LINE.finditer(body)):
         if number == MAX_EVENTS:
             raise _more_than(MAX_EVENTS, "events")
@@ -104,13 +143,15 @@ def _parse_lines(body: bytes) -> Iterator[Parsed]:
         try:
             yield parse_event(text)
         except InvalidEventError as error:
-            yield error
+            yield telling.told(error)
 
 
 def _refuse_second_contents(parsed: list[Parsed]) -> None:
     """Refuse events whose id an earlier event of the batch has with another content."""
     first: dict[bytes, Event] = {}
     for index, event in enumerate(parsed):
-        if isinstance(event, Event) and first.setdefault(event.event_id, event) != event:
+        if not isinstance(event, Event) or not event.id_is_given:
+            continue  # Ids of ours are all different.
+        if first.setdefault(event.event_id, event) != event:
             message = "Is the id of another event of this batch, with another content"
             parsed[index] = _invalid("event_id", message)

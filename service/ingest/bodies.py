@@ -1,13 +1,14 @@
 """The body of a request: what its headers say of it, and its bytes, as long as they are few."""
 
-import asyncio
 from typing import NamedTuple
 
-from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.datastructures import QueryParams
+from starlette.types import Receive, Scope
 
 from service.events import MAX_EVENT_BYTES
+from service.headers import header
 from service.ingest.inflating import CODINGS
+from service.ingest.patience import Patience
 from service.problems import FieldError, Problem, ProblemKind, first_errors
 
 BODY_SECONDS = 10.0
@@ -38,22 +39,23 @@ BATCH = BodyRules(
 )
 
 
-def refuse_parameters(request: Request) -> None:
+def refuse_parameters(scope: Scope) -> None:
     """Raise Problem where the URL has a query: no parameter changes what is stored."""
-    if request.url.query:
+    if query := scope["query_string"]:
         raise Problem(
             ProblemKind.INVALID_QUERY,
             "Nothing was stored.",
             first_errors(
                 FieldError(field=name, message="Is not a parameter of this endpoint")
-                for name in request.query_params
+                for name in QueryParams(query)
             ),
         )
 
 
-def media_type_of(headers: Headers, rules: BodyRules) -> str:
+def media_type_of(scope: Scope, rules: BodyRules) -> str:
     """Return the media type, "" where there is none. Raises Problem where it isn't taken."""
-    media_type = headers.get("content-type", "").split(";")[0].strip().lower()
+    given = header(scope, b"content-type") or b""
+    media_type = given.partition(b";")[0].strip().lower().decode("latin-1")
     if media_type not in (*rules.types, *UNTYPED):
         raise Problem(
             ProblemKind.NOT_JSON,
@@ -63,43 +65,50 @@ def media_type_of(headers: Headers, rules: BodyRules) -> str:
     return media_type
 
 
-def coding_of(headers: Headers, rules: BodyRules) -> str:
+def coding_of(scope: Scope, rules: BodyRules) -> str:
     """Return the content coding, identity where there is none. Raises Problem likewise."""
-    coding = ",".join(headers.getlist("content-encoding")).strip().lower() or "identity"
+    given = b",".join([value for name, value in scope["headers"] if name == b"content-encoding"])
+    coding = given.strip().lower().decode("latin-1") or "identity"
     if coding not in ("identity", *rules.codings):
         known = ", ".join(rules.codings) or "identity"
         raise Problem(
-            ProblemKind.NOT_JSON,
+            ProblemKind.UNKNOWN_CODING,
             f"The {rules.noun} may have these content codings: {known}.",
             headers={"Accept-Encoding": known},
         )
     return coding
 
 
-async def read_body(request: Request, rules: BodyRules) -> bytes:
+async def read_body(scope: Scope, receive: Receive, rules: BodyRules, patience: Patience) -> bytes:
     """Return the body as it was sent. Raises Problem where it is too large, or too slow."""
-    announced = _announced_bytes(request.headers)
+    announced = _announced_bytes(scope)
     if announced > rules.max_bytes:
         raise _too_large(rules, {} if announced <= DROPPED_BYTES else CLOSE)
-    body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > rules.max_bytes:
-                    raise _too_large(rules, CLOSE)
+        return await patience.wait_for(_received(receive, rules))
     except TimeoutError:
         raise Problem(
             ProblemKind.BODY_TIMEOUT, "The body did not arrive in time.", headers=CLOSE
         ) from None
-    except ClientDisconnect:
-        raise Problem(ProblemKind.MALFORMED_REQUEST, "The body was cut short.") from None
+
+
+async def _received(receive: Receive, rules: BodyRules) -> bytes:
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Problem(ProblemKind.MALFORMED_REQUEST, "The body was cut short.")
+        body += message.get("body", b"")
+        if len(body) > rules.max_bytes:
+            raise _too_large(rules, CLOSE)
+        more = message.get("more_body", False)
     return bytes(body)
 
 
-def _announced_bytes(headers: Headers) -> int:
+def _announced_bytes(scope: Scope) -> int:
     # httptools has seen to it that these are digits; leading zeros may be thousands.
-    return int(headers.get("content-length", "").lstrip("0") or 0)
+    return int((header(scope, b"content-length") or b"").lstrip(b"0") or 0)
 
 
 def _too_large(rules: BodyRules, headers: dict[str, str]) -> Problem:

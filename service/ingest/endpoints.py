@@ -1,78 +1,96 @@
 """POST /events and /events/batch: read, validate, hand over to the writer, answer."""
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from service.events import Event, InvalidEventError, parse_event
 from service.ingest.answers import accepted, accepted_batch, for_batch, for_event, invalid_event
-from service.ingest.batches import Parsed, parse_batch
+from service.ingest.batches import Parsed
 from service.ingest.bodies import (
     BATCH,
+    BODY_SECONDS,
     EVENT,
     coding_of,
     media_type_of,
     read_body,
     refuse_parameters,
 )
-from service.ingest.inflating import inflate
+from service.ingest.parser import Parser
+from service.ingest.patience import Patience
 from service.ingest.waiting import Kept
 from service.ingest.writer import Writer
 from service.problems import Problem, ProblemKind
 
 
-def routes(writer: Writer) -> list[Route]:
-    """Return the routes of ingest."""
-    reading = asyncio.Lock()
+def routes(writer: Writer, *, waiting_bytes: int) -> list[Route]:
+    """Return the routes of ingest, that of POST /events first.
 
-    async def post_event(request: Request) -> Response:
-        media_type_of(request.headers, EVENT)
-        coding_of(request.headers, EVENT)
-        refuse_parameters(request)
-        body = await read_body(request, EVENT)
-        try:
-            event = parse_event(body)
-        except InvalidEventError as error:
-            raise invalid_event(error) from None
-        try:
-            kept = await writer.keep([event])
-        except Problem as problem:
-            raise for_event(problem, event) from None
-        if kept.refused:
-            raise Problem(ProblemKind.REFUSED_EVENT, "The event was not stored.")
-        return Response(accepted(event), status_code=202, media_type="application/json")
+    So many bytes of batches may wait to be parsed; one more is answered 503.
+    """
+    patience = Patience(BODY_SECONDS)
+    parser = Parser(waiting_bytes=waiting_bytes)
 
     async def post_batch(request: Request) -> Response:
-        media_type = media_type_of(request.headers, BATCH)
-        coding = coding_of(request.headers, BATCH)
-        refuse_parameters(request)
-        body = await read_body(request, BATCH)
-        # One at a time, so that few are held inflated and as objects; in a thread, so that other
-        # requests have their turn between its events.
-        async with reading:
-            parsed = await asyncio.to_thread(_read_batch, body, coding, media_type)
+        scope = request.scope
+        media_type = media_type_of(scope, BATCH)
+        coding = coding_of(scope, BATCH)
+        refuse_parameters(scope)
+        body = await read_body(scope, request.receive, BATCH, patience)
+        expires = writer.deadline()
+        parsed = await parser.parse(body, coding, media_type, expires=expires)
         try:
-            kept = await _keep_each_once(parsed)
+            kept = await _keep_each_once(parsed, expires)
         except Problem as problem:
             raise for_batch(problem, parsed) from None
         answer = accepted_batch(parsed, kept)
         return Response(answer, status_code=202, media_type="application/json")
 
-    async def _keep_each_once(parsed: list[Parsed]) -> Kept:
+    async def _keep_each_once(parsed: list[Parsed], expires: float) -> Kept:
         events = {one.event_id: one for one in parsed if isinstance(one, Event)}
-        return await writer.keep(list(events.values())) if events else Kept()
+        return await writer.keep(list(events.values()), expires=expires) if events else Kept()
 
     return [
-        Route("/events", post_event, methods=["POST"]),
+        Route("/events", PostEvent(writer, patience), methods=["POST"]),
         OwnPathRoute("/events/batch", post_batch, methods=["POST"]),
     ]
 
 
-def _read_batch(body: bytes, coding: str, media_type: str) -> list[Parsed]:
-    return parse_batch(inflate(body, coding, BATCH.max_bytes), media_type)
+class PostEvent:
+    """POST /events as an ASGI application: at its rate each object that a request takes counts.
+
+    Raises Problem, as endpoints do, before it has begun to answer.
+    """
+
+    def __init__(self, writer: Writer, patience: Patience) -> None:
+        self._writer = writer
+        self._patience = patience
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        answer = await self._keep(scope, receive)
+        length = str(len(answer)).encode()
+        headers = [(b"content-length", length), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 202, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _keep(self, scope: Scope, receive: Receive) -> bytes:
+        media_type_of(scope, EVENT)
+        coding_of(scope, EVENT)
+        refuse_parameters(scope)
+        body = await read_body(scope, receive, EVENT, self._patience)
+        try:
+            event = parse_event(body)
+        except InvalidEventError as error:
+            raise invalid_event(error) from None
+        try:
+            kept = await self._writer.keep([event])
+        except Problem as problem:
+            raise for_event(problem, event) from None
+        if kept.refused:
+            raise Problem(ProblemKind.REFUSED_EVENT, "The event was not stored.")
+        return accepted(event)
 
 
 class OwnPathRoute(Route):

@@ -36,8 +36,8 @@ class Waiting:
         self.expires = expires
         """When the sender is told that it takes too long; seconds of time.monotonic()."""
         self.answer: asyncio.Future[Kept | Problem] = asyncio.get_running_loop().create_future()
-        self.size = sum(
-            len(event.payload) + len(event.user_id) + OVERHEAD_BYTES for event in events
+        self.size = OVERHEAD_BYTES * len(events) + sum(
+            [len(event.payload) + len(event.user_id) for event in events]
         )
         """Bytes that the events hold, about."""
 
@@ -88,6 +88,16 @@ class Settled:
             duplicates,
             frozenset(self.refused.intersection(event.event_id for event in events)),
         )
+
+
+def too_many() -> Problem:
+    """Return the answer to a sender for whose events there is no room."""
+    return Problem(ProblemKind.QUEUE_FULL, "Nothing was stored. Send it again later.")
+
+
+def too_late() -> Problem:
+    """Return the answer to a sender whose events were withdrawn at their deadline."""
+    return Problem(ProblemKind.NOT_STORED, "Nothing was stored. Send it again.")
 
 
 def unknown_outcome(events: Sequence[Event]) -> Problem:

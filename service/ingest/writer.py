@@ -6,11 +6,12 @@ for the sake of a larger group. While the database is away, groups go to the spo
 
 import asyncio
 import time
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
+from operator import attrgetter
 from typing import Self
 
 import structlog
@@ -22,7 +23,7 @@ from service.ingest.group import Group
 from service.ingest.minutes import Minutes
 from service.ingest.presence import Presence
 from service.ingest.spool import Spool, SpoolFullError
-from service.ingest.waiting import Kept, Waiting, unknown_outcome
+from service.ingest.waiting import Kept, Waiting, too_late, too_many, unknown_outcome
 from service.ingest.writing import GroupStore
 from service.metrics import (
     EVENTS_DUPLICATE,
@@ -48,6 +49,8 @@ DEFECT = "The fault is ours, and has been logged. Send it again under the given 
 AWAY_SECONDS = 1.5
 """How long an event waits for a database that is away, where no spool takes it."""
 
+_BY_EXPIRY = attrgetter("expires")
+
 
 class Writer:
     """Takes the events of requests, writes groups, while it is entered as a context."""
@@ -71,6 +74,7 @@ class Writer:
         self._queue_bytes = queue_bytes
         self._deadline_seconds = deadline_seconds
         self._queue: list[Waiting] = []
+        """In the order in which they expire."""
         self.queued_events = 0
         self.queued_bytes = 0
         """About."""
@@ -123,17 +127,26 @@ class Writer:
             and self.queued_bytes < self._queue_bytes
         )
 
-    async def keep(self, events: Sequence[Event]) -> Kept:
+    def deadline(self) -> float:
+        """Return when expires what comes now; seconds of time.monotonic()."""
+        return time.monotonic() + self._deadline_seconds
+
+    async def keep(self, events: Sequence[Event], *, expires: float | None = None) -> Kept:
         """Return once the events, one at least, are committed or in the spool.
 
-        Raises Problem: none is kept. The exception is a problem that bears `event_ids`: of these
-        the outcome is not known.
+        They may `expire` earlier than those that come now: see deadline(). Raises Problem: none is
+        kept. The exception is a problem that bears `event_ids`: of these the outcome is not known.
         """
         if self._closing or not self._has_room(len(events)):
             self._note_not_stored(len(events))
-            raise Problem(ProblemKind.QUEUE_FULL, "Nothing was stored. Send it again later.")
-        waiting = Waiting(events, time.monotonic() + self._deadline_seconds)
-        self._queue.append(waiting)
+            raise too_many()
+        if expires is None:
+            expires = self.deadline()
+        elif expires <= time.monotonic():
+            self._note_not_stored(len(events))
+            raise too_late()
+        waiting = Waiting(events, expires)
+        insort(self._queue, waiting, key=_BY_EXPIRY)
         self.queued_events += len(events)
         self.queued_bytes += waiting.size
         self._arrived.set()
@@ -250,11 +263,8 @@ class Writer:
             if self.away is not None and not self.spools:
                 patience = max(0.0, self._deadline_seconds - AWAY_SECONDS)
             now = time.monotonic() + patience
-            # The queue is in order of arrival, so what has expired stands at its head.
-            for waiting in self._take(bisect_left(self._queue, now, key=lambda one: one.expires)):
-                waiting.resolve(
-                    Problem(ProblemKind.NOT_STORED, "Nothing was stored. Send it again.")
-                )
+            for waiting in self._take(bisect_left(self._queue, now, key=_BY_EXPIRY)):
+                waiting.resolve(too_late())
             for waiting in self._in_flight:
                 if waiting.expires < now:
                     waiting.resolve(unknown_outcome(waiting.events))

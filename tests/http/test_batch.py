@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from service.events import new_event_id
-from service.ingest.answers import MAX_TOLD_ERRORS
+from service.ingest.batches import MAX_TOLD_ERRORS
 from tests.http.support import assert_problem, event, events_in, exchange, status_of, stored
 from tests.support.databases import Database, blocked_table
 from tests.support.services import running_service
@@ -203,14 +203,14 @@ def test_the_answer_to_many_wrong_events_stays_small(service: httpx.Client) -> N
 @pytest.mark.parametrize("media_type", ["application/xml", "application/x-www-form-urlencoded"])
 def test_another_type_is_415(service: httpx.Client, media_type: str) -> None:
     answer = post(service, [event()], **{"Content-Type": media_type})
-    assert_problem(answer, 415)
+    assert assert_problem(answer, 415)["type"] == "urn:tallymark:problem:not-json"
     assert answer.headers["accept-post"] == "application/json, application/x-ndjson"
 
 
 @pytest.mark.parametrize("coding", ["br", "deflate", "gzip, gzip", "gzip, zstd", "x"])
 def test_another_coding_is_415(service: httpx.Client, coding: str) -> None:
     answer = post(service, [event()], **{"Content-Encoding": coding})
-    assert_problem(answer, 415)
+    assert assert_problem(answer, 415)["type"] == "urn:tallymark:problem:unknown-coding"
     assert answer.headers["accept-encoding"] == "gzip, zstd"
 
 

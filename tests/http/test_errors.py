@@ -17,7 +17,7 @@ import pytest
 
 import service.ingest.endpoints
 from service.events import InvalidEventError
-from service.ingest import bodies, writer
+from service.ingest import writer
 from service.problems import FieldError, Problem, ProblemKind
 from tests.http.support import (
     assert_problem,
@@ -76,6 +76,15 @@ def test_what_is_not_there_is_404(service: httpx.Client, method: str, path: str)
     is_asset = path.startswith("/docs/assets") and method != "GET"
     assert_problem(answer, 405 if is_asset else 404)
     assert "x-injected" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("/events/", True), ("/health/live/", True), ("/nowhere/", False), ("/events//", False)],
+)
+def test_a_slash_too_many_is_told(service: httpx.Client, path: str, told: bool) -> None:
+    detail = assert_problem(service.post(path, json=event()), 404)["detail"]
+    assert (f"{path[:-1]} is, without the slash" in detail) == told
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
@@ -163,14 +172,48 @@ def test_each_request_has_an_id_of_its_own(service: httpx.Client) -> None:
 # 408
 
 
-def test_a_body_that_does_not_come_is_408(
-    service: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.1)
-    head = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
-    answer = exchange(service.base_url, head, b"{", until=b"}")
+@pytest.fixture
+def impatient_service(
+    shared_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[httpx.URL]:
+    """The URL of a service that waits for a body for a tenth of a second."""
+    monkeypatch.setattr(service_endpoints(), "BODY_SECONDS", 0.1)
+    with running_service(database_url=shared_database_url) as base_url:
+        yield httpx.URL(base_url)
+
+
+def slowly(path: str) -> bytes:
+    """Return the beginning of a request whose body does not come."""
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode()
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/batch"])
+def test_a_body_that_does_not_come_is_408(impatient_service: httpx.URL, path: str) -> None:
+    # The connection is closed: the rest of the body may come yet, and is no request.
+    answer = exchange(impatient_service, slowly(path))
     assert status_of(answer) == 408
     assert b"application/problem+json" in answer
+    assert b"connection: close" in answer.lower()
+
+
+def test_bodies_that_do_not_come_hold_nobody_up(impatient_service: httpx.URL) -> None:
+    with ThreadPoolExecutor(50) as senders:
+        slow = [senders.submit(exchange, impatient_service, slowly("/events")) for _ in range(50)]
+        while not all(one.done() for one in slow):
+            assert httpx.post(f"{impatient_service}/events", json=event()).status_code == 202
+    assert {status_of(one.result()) for one in slow} == {408}
+
+
+def test_senders_that_go_before_their_body_has_come_are_forgotten(
+    impatient_service: httpx.URL,
+) -> None:
+    for _ in range(20):
+        with socket.create_connection(
+            (impatient_service.host, impatient_service.port or 80)
+        ) as one:
+            one.sendall(slowly("/events"))
+    assert status_of(exchange(impatient_service, slowly("/events"))) == 408
+    assert httpx.post(f"{impatient_service}/events", json=event()).status_code == 202
 
 
 def service_endpoints() -> Any:

@@ -185,6 +185,31 @@ def lines_after(process: tuple[httpx.Client, Path], before: str) -> list[str]:
     return text.splitlines()[:-1]
 
 
+def test_the_start_and_the_stop_of_each_worker_are_a_line(
+    shared_database_url: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    process = ServiceProcess(shared_database_url, log, LOG_FORMAT="json", WORKERS="2")
+    with process.running():
+        deadline = time.monotonic() + 20
+        while log.read_text().count('"serving"') < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert process.terminate() == 0
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    started = pids_of(entries, "worker started")
+    assert started.keys() == {1, 2}
+    assert pids_of(entries, "serving") == pids_of(entries, "stopped") == started
+    serving = next(entry for entry in entries if entry["event"] == "serving")
+    assert (serving["address"], serving["port"]) == ("127.0.0.1", process.port)
+    assert serving["database_away"] is False
+
+
+def pids_of(entries: list[dict[str, Any]], event: str) -> dict[int, int]:
+    """Return the pid of each worker with such an entry."""
+    return {entry["worker"]: entry["pid"] for entry in entries if entry["event"] == event}
+
+
 def test_an_entry_is_a_line_of_json(process: tuple[httpx.Client, Path]) -> None:
     client, log = process
     before = log.read_text()

@@ -137,6 +137,8 @@ def test_a_service_starts_without_its_database_and_migrates_it_later(tmp_path: P
         process.kill()
     lines = (tmp_path / "service.log").read_text().splitlines()
     assert sum("events are kept on the disk" in line for line in lines) == 2
+    serving = [json.loads(line) for line in lines if '"serving"' in line]
+    assert [entry["database_away"] for entry in serving] == [True, True]
     replayed = [json.loads(line) for line in lines if '"replayed"' in line]
     assert sum(line["events"] for line in replayed) == 20
     assert not any("Traceback" in line for line in lines)

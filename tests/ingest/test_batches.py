@@ -205,6 +205,28 @@ def test_an_event_has_at_most_64_kib() -> None:
         assert fits or fields(parsed) == ["payload"]
 
 
+def test_of_many_errors_some_are_told_and_one_of_each_event() -> None:
+    bad = VIEW | {f"unknown-{number}": 1 for number in range(30)}
+    for parsed in (array(*[bad] * 3000), lines(*[json.dumps(bad).encode()] * 3000)):
+        told = [len(fields(one)) for one in parsed]
+        assert told == [20] * 50 + [1] * 2950
+
+
+def test_what_is_kept_of_an_error_is_only_what_is_told() -> None:
+    for parsed in (array({}, VIEW), lines(b"{}", VIEW_BYTES)):
+        error = parsed[0]
+        assert isinstance(error, InvalidEventError)
+        # These would hold on to the whole event, and to all of its errors.
+        assert (error.__traceback__, error.__context__) == (None, None)
+
+
+def test_an_event_of_far_too_many_fields_harms_no_other() -> None:
+    body = json.dumps({f"unknown-{number}": 1 for number in range(100_000)}).encode()
+    parsed = parse_batch(b"[%b,%b]" % (body, VIEW_BYTES), JSON)
+    assert fields(parsed[0])
+    assert isinstance(parsed[1], Event)
+
+
 def test_of_two_contents_under_one_id_the_second_is_refused() -> None:
     event_id = given_id()
     same = VIEW | {"event_id": event_id}

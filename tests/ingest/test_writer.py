@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -154,6 +155,37 @@ def test_a_full_queue_takes_no_more(database_url: str, limit: dict[str, int]) ->
     assert stored_ids(database_url) == ids(kept)
     kinds = {answer.kind for answer in answers if answer is not None}
     assert kinds == {ProblemKind.QUEUE_FULL}
+
+
+def test_what_expires_first_has_its_turn_first(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever came first: a batch may have waited to be parsed."""
+    monkeypatch.setattr("service.ingest.writer.MAX_GROUP_EVENTS", 1)
+
+    async def scenario() -> None:
+        async def keep(seconds: float) -> None:
+            await writer.keep([numbered_event()], expires=writer.deadline() + seconds)
+            kept.append(seconds)
+
+        async with writing(database_url) as writer:
+            await asyncio.gather(*map(keep, (60, 40, 50)))
+
+    kept: list[float] = []
+    asyncio.run(scenario())
+    assert kept == [40, 50, 60]
+
+
+def test_what_has_expired_when_it_comes_is_not_stored(database_url: str) -> None:
+    async def scenario() -> None:
+        async with writing(database_url) as writer:
+            with pytest.raises(Problem) as caught:
+                await writer.keep([numbered_event()], expires=time.monotonic())
+            assert caught.value.kind is ProblemKind.NOT_STORED
+            assert "event_ids" not in caught.value.more
+
+    asyncio.run(scenario())
+    assert stored_ids(database_url) == []
 
 
 def test_closing_writes_what_is_queued(database_url: str) -> None:

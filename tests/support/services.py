@@ -16,7 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.app import create_app
-from service.server import bind
+from service.server import bind, configuration
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -38,14 +38,7 @@ def running_service(**settings: object) -> Iterator[str]:
 def serving(app: ASGIApp) -> Iterator[str]:
     """Yield the base URL of an application in a thread of this process."""
     listener = bind("127.0.0.1", 0)
-    config = uvicorn.Config(
-        app,
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=10,
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configuration(app, shutdown_seconds=10))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -1,0 +1,49 @@
+"""Batches are parsed one at a time; how many wait for that, and how long, is bounded."""
+
+import asyncio
+import time
+
+from service.ingest.batches import Parsed, parse_batch
+from service.ingest.bodies import BATCH
+from service.ingest.inflating import inflate
+from service.ingest.waiting import too_late, too_many
+
+
+class Parser:
+    """Parses the bodies of batches, in a thread: other requests have their turn meanwhile."""
+
+    def __init__(self, *, waiting_bytes: int) -> None:
+        self._most_waiting_bytes = waiting_bytes
+        self._waiting_bytes = 0
+        # One at a time, so that few are held inflated and as objects.
+        self._turn = asyncio.Lock()
+
+    async def parse(
+        self, body: bytes, coding: str, media_type: str, *, expires: float
+    ) -> list[Parsed]:
+        """Return what the body holds, once it is its turn.
+
+        Raises Problem where too many bytes wait already, or its turn has not come when it expires
+        (seconds of time.monotonic()), and as inflate() and parse_batch().
+        """
+        await self._wait(len(body), expires)
+        try:
+            return await asyncio.to_thread(_parse, body, coding, media_type)
+        finally:
+            self._turn.release()
+
+    async def _wait(self, size: int, expires: float) -> None:
+        if self._waiting_bytes and self._waiting_bytes + size > self._most_waiting_bytes:
+            raise too_many()
+        self._waiting_bytes += size
+        try:
+            async with asyncio.timeout(expires - time.monotonic()):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise too_late() from None
+        finally:
+            self._waiting_bytes -= size
+
+
+def _parse(body: bytes, coding: str, media_type: str) -> list[Parsed]:
+    return parse_batch(inflate(body, coding, BATCH.max_bytes), media_type)
