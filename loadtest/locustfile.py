@@ -9,9 +9,9 @@ from locust import events
 from loadtest.checks import hooks
 from loadtest.options import add_options
 from loadtest.users.traffic import prepare
-from loadtest.users.users import Blunderer, Reader, Sender, Visitor
+from loadtest.users.users import Batcher, Blunderer, Reader, Resender, Sender, Visitor
 
-__all__ = ["Blunderer", "Reader", "Sender", "Visitor"]
+__all__ = ["Batcher", "Blunderer", "Reader", "Resender", "Sender", "Visitor"]
 
 events.init_command_line_parser.add_listener(add_options)
 events.init.add_listener(hooks.start)

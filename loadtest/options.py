@@ -5,6 +5,7 @@ from typing import Any
 from locust.argument_parser import LocustArgumentParser
 
 from loadtest.checks.limits import PERCENTILES, parse_limits
+from service.ingest.batches import MAX_EVENTS
 
 
 def add_options(parser: LocustArgumentParser, **_: Any) -> None:
@@ -37,6 +38,12 @@ def add_options(parser: LocustArgumentParser, **_: Any) -> None:
         help="The mean pause of a reader between two counts; 0 is none.",
     )
     parser.add_argument(
+        "--batch-events",
+        type=_a_batch,
+        default=100,
+        help="How many events a batch has.",
+    )
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         include_in_web_ui=False,
@@ -62,6 +69,14 @@ def _positive(text: str) -> float:
     return number
 
 
+def _a_batch(text: str) -> int:
+    number = int(text)
+    if not 0 < number <= MAX_EVENTS:
+        raise ValueError
+    return number
+
+
 # argparse names the function where a value is wrong.
 _checked.__name__ = "limits"
 _positive.__name__ = "positive number"
+_a_batch.__name__ = f"number from 1 to {MAX_EVENTS}"

@@ -71,6 +71,17 @@ def test_spool_runs() -> None:
     assert "SQLite / segments" in run("spool", "--rounds", "1")
 
 
+def test_growth_runs(tmp_path: Path) -> None:
+    figures, plot = tmp_path / "growth.json", tmp_path / "growth.svg"
+    options = ("--sizes", "0.005", "--connections", "1,4", "--seconds", "0.3")
+    assert "yes" in run("growth", *options, "--json", str(figures), "--plot", str(plot))
+    found = json.loads(figures.read_text())
+    assert [one["connections"] for one in found["runs"]] == [1, 4, 4]
+    assert all(one["is_kept"] and one["errors"] == 0 for one in found["runs"])
+    assert found["disk"]["5000"]["as_columns"] < found["disk"]["5000"]["as_rows"]
+    ElementTree.parse(plot)
+
+
 def test_writes_run() -> None:
     assert "COPY / INSERT" in run("writes", "--rounds", "1")
 

@@ -26,7 +26,7 @@ def test_the_compose_file_is_valid() -> None:
 
 def test_nothing_is_published_beyond_this_machine() -> None:
     ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
-    assert len(ports) == 2
+    assert len(ports) == 4
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 

@@ -2,11 +2,38 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 Counts = Counter[str]
 """By event type."""
+
+
+class Answer(NamedTuple):
+    """What became of a request."""
+
+    status: int
+    """0 stands for none."""
+    body: bytes | None
+    error: object = None
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it says that nothing is stored, or nothing was sent, since nobody listened.
+
+        A 503 with ids says that it may have been, and so may any other error of the server.
+        """
+        if self.status == 503:
+            return not _may_bear_ids(self.body)
+        return 400 <= self.status < 500 or isinstance(self.error, ConnectionRefusedError)
+
+
+def _may_bear_ids(body: bytes | None) -> bool:
+    try:
+        return not json.loads(body or b"").keys().isdisjoint({"event_id", "event_ids"})
+    except (ValueError, AttributeError):
+        return True
 
 
 @dataclass
@@ -27,12 +54,12 @@ class Tally:
         """Events that may have been stored, or not."""
         return self.sent - self.accepted - self.refused
 
-    def note(self, event_type: str, status: int, body: bytes | None, error: object = None) -> None:
-        """Note the answer to an event; status 0 stands for none."""
-        if status == 202:
-            self.accepted[event_type] += 1
-        elif is_refusal(status, body) or isinstance(error, ConnectionRefusedError):
-            self.refused[event_type] += 1
+    def note(self, events: Counts, answers: Sequence[Answer]) -> None:
+        """Note the answers to events that were sent so often; they are stored once at the most."""
+        if any(answer.status == 202 for answer in answers):
+            self.accepted += events
+        elif all(answer.is_refusal for answer in answers):
+            self.refused += events
 
     def clear(self) -> None:
         """Begin a new run."""
@@ -53,19 +80,6 @@ class Tally:
     def of_message(cls, message: dict[str, dict[str, int]]) -> Self:
         """Return what a worker sent."""
         return cls(**{name: Counter(counts) for name, counts in message.items()})
-
-
-def is_refusal(status: int, body: bytes | None) -> bool:
-    """Return whether an answer says that the event is not stored.
-
-    A 503 with an event_id says that it may have been, and so may any other error of the server.
-    """
-    if status != 503:
-        return 400 <= status < 500
-    try:
-        return "event_id" not in json.loads(body or b"")
-    except ValueError:
-        return False
 
 
 TALLY = Tally()

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from faker import Faker
+from uuid_utils import uuid7
 
 from service.events import EventType
 from service.sample_data.audience import Audience
@@ -26,6 +27,10 @@ class SentEvent(NamedTuple):
 
     event_type: EventType
     body: bytes
+
+    def under_an_id(self) -> "SentEvent":
+        """Return the event under an id of its sender's, so that it can be sent again."""
+        return self._replace(body=b'{"event_id":"%s",%s' % (str(uuid7()).encode(), self.body[1:]))
 
 
 class Traffic:

@@ -6,7 +6,9 @@ Statistics are by endpoint; a malformed request has a name of its own.
 import json
 import random
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import cycle
 from typing import Any
 
@@ -14,14 +16,18 @@ from locust import FastHttpUser, tag, task
 from locust.contrib.fasthttp import ResponseContextManager
 from locust.exception import StopUser
 
-from loadtest.checks.tally import TALLY
-from loadtest.users import malformed
+from loadtest.checks.tally import TALLY, Answer, Counts
+from loadtest.users import batches, malformed
+from loadtest.users.batches import Batch, encode
 from loadtest.users.malformed import MALFORMED
 from loadtest.users.ranges import draw_query
 from loadtest.users.selection import requests
 from loadtest.users.traffic import SentEvent, bodies, site_traffic
 from service.events import EVENT_TYPES
 
+BATCHES = 20
+"""So many a user makes before it begins."""
+RESENDS = (2, 3)
 AFTER_A_FAILURE_SECONDS = 0.2
 """A service that is gone refuses at once: this keeps Locust from spinning."""
 
@@ -48,15 +54,42 @@ class ServiceUser(FastHttpUser):
         stopped: bool = super().stop(force)
         return stopped
 
-    def send(self, event: SentEvent) -> None:
-        """Send an event; only a 202 is a success."""
+    def send(self, event: SentEvent, *, times: int = 1) -> None:
+        """Send an event, so many times; only a 202 is a success."""
+        events: Counts = Counter([str(event.event_type)])
+        with self.noting(events) as answers:
+            for _ in range(times):
+                answer, response = self.post("/events", event.body)
+                answers.append(answer)
+                wrong = None if answer.status == 202 else f"answered {answer.status} instead of 202"
+                self.settle(response, wrong)
+
+    def send_batch(self, batch: Batch, *, times: int = 1) -> None:
+        """Send a batch, so many times; it is stored once."""
+        with self.noting(batch.events) as answers:
+            for _ in range(times):
+                stored = any(answer.status == 202 for answer in answers)
+                answer, response = self.post("/events/batch", batch.body, batch.headers)
+                answers.append(answer)
+                self.settle(response, batches.what_is_wrong(batch, answer, again=stored))
+
+    @contextmanager
+    def noting(self, events: Counts) -> Iterator[list[Answer]]:
+        """Note what is sent before it is, and then the answers that are put into the list."""
         if self._leaving:
             raise StopUser
-        TALLY.sent[event.event_type] += 1
-        response = self.client.post("/events", data=event.body, catch_response=True)  # type: ignore[arg-type]
-        status, error = response.status_code, getattr(response, "error", None)
-        TALLY.note(event.event_type, status, response.content, error)
-        self.settle(response, None if status == 202 else f"answered {status} instead of 202")
+        TALLY.sent.update(events)
+        answers: list[Answer] = []
+        yield answers
+        TALLY.note(events, answers)
+
+    def post(
+        self, path: str, body: bytes, headers: dict[str, str] | None = None
+    ) -> tuple[Answer, ResponseContextManager]:
+        """Post a body, and return the answer; it has to be settled."""
+        response = self.client.post(path, data=body, headers=headers, catch_response=True)  # type: ignore[arg-type]
+        error = getattr(response, "error", None)
+        return Answer(response.status_code, response.content, error), response
 
     def settle(self, response: ResponseContextManager, wrong: str | None) -> None:
         """Say what a request was, whatever Locust would make of its status; None is a success."""
@@ -92,6 +125,57 @@ class Sender(ServiceUser):
     def send_event(self) -> None:
         """Send one."""
         self.send(next(self._events))
+
+
+class Batcher(ServiceUser):
+    """Sends batch after batch of --batch-events, as many as it can."""
+
+    weight = 2
+
+    def on_start(self) -> None:
+        """Make batches of all forms once, to be sent again and again."""
+        size: int = self.environment.parsed_options.batch_events
+        chance = random.Random()
+        made = [encode(chance.choices(bodies(), k=size), chance) for _ in range(BATCHES)]
+        self._batches = cycle(made)
+
+    @requests("POST /events/batch")
+    @tag("ingest", "batches")
+    @task
+    def send_a_batch(self) -> None:
+        """Send one."""
+        self.send_batch(next(self._batches))
+
+
+class Resender(ServiceUser):
+    """Sends under ids of its own, twice or three times, as one who is not sure that it arrived."""
+
+    weight = 2
+
+    def on_start(self) -> None:
+        """Have a mind of one's own."""
+        self._chance = random.Random()
+
+    def wait_time(self) -> float:
+        """Return the seconds until there is something new."""
+        return self.think() / 10
+
+    @requests("POST /events")
+    @tag("ingest", "resends")
+    @task
+    def send_event(self) -> None:
+        """Send one event again."""
+        event = self._chance.choice(bodies()).under_an_id()
+        self.send(event, times=self._chance.choice(RESENDS))
+
+    @requests("POST /events/batch")
+    @tag("ingest", "resends")
+    @task
+    def send_a_batch(self) -> None:
+        """Send a whole batch again."""
+        size: int = self.environment.parsed_options.batch_events
+        events = [event.under_an_id() for event in self._chance.choices(bodies(), k=size)]
+        self.send_batch(encode(events, self._chance), times=self._chance.choice(RESENDS))
 
 
 class Visitor(ServiceUser):
@@ -181,10 +265,10 @@ class Blunderer(ServiceUser):
         self.settle(response, wrong)
 
 
-Answer = dict[str, Any]
+Members = dict[str, Any]
 
 
-def _unlike(response: ResponseContextManager, is_right: Callable[[Answer], bool]) -> str | None:
+def _unlike(response: ResponseContextManager, is_right: Callable[[Members], bool]) -> str | None:
     if response.status_code != 200:
         return f"answered {response.status_code} instead of 200"
     try:
@@ -195,9 +279,9 @@ def _unlike(response: ResponseContextManager, is_right: Callable[[Answer], bool]
     return None if right else f"answered {answer!r:.100}"
 
 
-def _is_total(answer: Answer) -> bool:
+def _is_total(answer: Members) -> bool:
     return answer.keys() == {"total_events"} and type(answer["total_events"]) is int
 
 
-def _is_by_type(answer: Answer) -> bool:
+def _is_by_type(answer: Members) -> bool:
     return answer.keys() <= set(EVENT_TYPES) and all(count > 0 for count in answer.values())

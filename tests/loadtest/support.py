@@ -1,6 +1,7 @@
 """Runs Locust as a user does, and services that break what it must notice."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -124,3 +125,19 @@ class Lenient:
             await send(message)
 
         await self._app(scope, receive, send_lenient)
+
+
+class Forgetful:
+    """The service, but it does not see which id a sender gave: what comes again is stored again."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_without_ids() -> Message:
+            message = await receive()
+            if message.get("body"):
+                message["body"] = re.sub(rb'"event_id":"[^"]*",', b"", message["body"])
+            return message
+
+        await self._app(scope, receive_without_ids, send)

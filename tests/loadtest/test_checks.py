@@ -9,7 +9,7 @@ import pytest
 from service.app import create_app
 from service.server import bind
 from service.settings import Settings
-from tests.loadtest.support import Broken, Lenient, Locust, load, wait_until
+from tests.loadtest.support import Broken, Forgetful, Lenient, Locust, load, wait_until
 from tests.support.services import serving
 
 COUNTS = "/analytics/event-counts-by-type"
@@ -55,6 +55,28 @@ def test_an_event_that_is_acknowledged_and_lost_fails_the_run(
         assert lost > 0
         assert done.moved == counts(host)
     assert "LOST" in done.said
+
+
+def test_a_batch_that_is_acknowledged_and_lost_fails_the_run(
+    database_url: str, tmp_path: Path
+) -> None:
+    app = create_app(Settings(database_url=database_url))
+    with serving(Broken(app, "/events/batch", 202, every=20)) as host:
+        done = load(host, tmp_path, "--tags", "batches")
+        assert done.exit_code == 1
+        assert sum((done.accepted - done.moved).values()) > 0
+        assert done.moved == counts(host)
+    assert "LOST" in done.said
+    assert "FAILED: POST /events/batch: " in done.said
+
+
+def test_an_event_that_is_stored_again_fails_the_run(database_url: str, tmp_path: Path) -> None:
+    app = create_app(Settings(database_url=database_url))
+    with serving(Forgetful(app)) as host:
+        options = ("--tags", "resends", "--batch-events", "7", "--think-seconds", "0")
+        done = load(host, tmp_path, *options)
+    assert done.exit_code == 1
+    assert "TOO MANY" in done.said
 
 
 def test_an_event_that_nobody_sent_fails_the_run(host: str, tmp_path: Path) -> None:
@@ -158,7 +180,7 @@ def test_a_run_that_a_signal_cuts_short_says_so(
 
 def test_the_endpoints_that_users_request_are_those_they_say(host: str, tmp_path: Path) -> None:
     names = [
-        *("POST /events", "POST /events (malformed)"),
+        *("POST /events", "POST /events (malformed)", "POST /events/batch"),
         *("GET /analytics/event-counts", "GET /analytics/event-counts-by-type"),
         *("GET /analytics/event-counts (malformed)",),
         *("GET /analytics/event-counts-by-type (malformed)",),

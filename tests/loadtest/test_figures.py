@@ -16,7 +16,7 @@ from loadtest.checks.limits import (
     exceeded_times,
     parse_limits,
 )
-from loadtest.checks.tally import Tally
+from loadtest.checks.tally import Answer, Tally
 from loadtest.report.samples import Sample, Times, bins, percentiles, together
 from loadtest.report.saturation import NEAR_THE_MOST, Stage, saturation, stages
 
@@ -115,7 +115,7 @@ def test_which_answers_leave_an_event_unknown(
     status: int, body: bytes | None, error: Exception | None, known: bool
 ) -> None:
     tally = Tally(sent=Counter(view=1))
-    tally.note("view", status, body, error)
+    tally.note(Counter(view=1), [Answer(status, body, error)])
     assert sum(tally.unknown.values()) == (0 if known else 1)
     assert tally.accepted["view"] == (1 if status == 202 else 0)
     assert Tally.of_message(tally.as_message()) == tally

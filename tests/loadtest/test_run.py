@@ -50,6 +50,7 @@ def test_smoke(tmp_path: Path) -> None:
         assert line["unknown"] == 0
     assert {at["name"] for at in result["endpoints"]} >= {
         "POST /events",
+        "POST /events/batch",
         "GET /analytics/event-counts",
         "GET /analytics/event-counts-by-type",
         "POST /events (malformed)",

@@ -9,14 +9,17 @@ from tests.loadtest.support import ROOT, Locust
 
 SCENARIOS = sorted(path.stem for path in (ROOT / "loadtest" / "scenarios").glob("*.conf"))
 COUNTS = {"GET /analytics/event-counts", "GET /analytics/event-counts-by-type"}
-INGEST = {"POST /events"}
+SINGLE, BATCHES = {"POST /events"}, {"POST /events/batch"}
+INGEST = SINGLE | BATCHES
 LOADS = {
-    "steady": INGEST,
-    "mixed": INGEST | COUNTS,
+    "steady": SINGLE,
+    "batches": BATCHES,
+    "resends": INGEST,
+    "mixed": SINGLE | COUNTS,
     "counts": COUNTS,
-    "ramp": INGEST,
-    "spike": INGEST | COUNTS,
-    "soak": INGEST | COUNTS,
+    "ramp": SINGLE,
+    "spike": SINGLE | COUNTS,
+    "soak": SINGLE | COUNTS,
 }
 
 

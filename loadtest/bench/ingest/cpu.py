@@ -1,4 +1,4 @@
-"""The processor time that processes of this machine took, from /proc."""
+"""The processor time and memory that processes of this machine took, from /proc."""
 
 import os
 from collections import defaultdict
@@ -20,6 +20,19 @@ def cpu_seconds(pids: Iterable[int]) -> float:
         fields = _stat(pid)
         ticks += int(fields[11]) + int(fields[12]) if fields else 0
     return ticks / TICKS_PER_SECOND
+
+
+def most_memory_mib(pids: Iterable[int]) -> float:
+    """Return the most MiB of memory that each of these processes has had, added up."""
+    return sum(_most_memory_kib(pid) for pid in pids) / 1024
+
+
+def _most_memory_kib(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def tree(root: int) -> set[int]:

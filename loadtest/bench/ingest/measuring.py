@@ -1,5 +1,6 @@
 """One case, measured once: in a fresh database, after a warm-up, with what it stored counted."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import psycopg
 from loadtest.bench.figures import percentile
 from loadtest.bench.ingest.cases import COPY, Case
 from loadtest.bench.ingest.copying import copy_batches
-from loadtest.bench.ingest.cpu import backends, cpu_seconds, tree
+from loadtest.bench.ingest.cpu import backends, cpu_seconds, most_memory_mib, tree
 from loadtest.bench.ingest.generators import Generator, Sending, send
 from loadtest.bench.ingest.requests import (
     PLAIN_EVENTS,
@@ -57,6 +58,8 @@ class Measurement:
     p99_ms: float
     program_us: float
     """Microseconds of processor time an event in the program's processes."""
+    program_mib: float
+    """The most memory that the program's processes had, together."""
     database_us: float | None
     """The same in the database's; None where they run elsewhere."""
     generator_cores: float
@@ -64,7 +67,7 @@ class Measurement:
     errors: int
     """Requests that were not answered as they should have been."""
     rows: int | None
-    """How many were stored; None where nothing is."""
+    """How many more are stored than before; None where nothing is."""
     rows_at_least: int
     """What was answered, each event once."""
     rows_at_most: int
@@ -85,7 +88,9 @@ class Measurement:
 
 
 def measure(case: Case, load: Load, url: str, embedded: set[int]) -> Measurement:
-    """Measure a case in an empty database. `embedded` are its processes, where they are ours.
+    """Measure a case in a database that nobody else writes to.
+
+    `embedded` are the database's processes, where they are ours.
 
     Raises RunError and GeneratorError.
     """
@@ -106,6 +111,7 @@ def _measure_program(
     write_file(warm_up, folder / "warm-up")
     write_file(requests, folder / "requests")
     connections = case.connections(load.connections)
+    stored_before = _count(url) if case.program.stores else 0
 
     def sending(file: str, seconds: float) -> Sending:
         drain = DRAIN_SECONDS if case.batch < LARGE else DRAIN_SECONDS_OF_LARGE
@@ -122,6 +128,7 @@ def _measure_program(
         before = [cpu_seconds(of) for of in pids]
         found = sending("requests", load.seconds)
         program, stored = (cpu_seconds(of) - took for of, took in zip(pids, before, strict=True))
+        memory = most_memory_mib(pids[0])
     # Counted once the program has ended: what it held is stored by then.
     errors = _errors(warm_up, warming) + _errors(requests, found)
     rows = rows_of(warm_up, warming.sent) + rows_of(requests, found.sent)
@@ -135,10 +142,11 @@ def _measure_program(
         found.p50_ms,
         found.p99_ms,
         program_us=round(program / events * 1e6, 2),
+        program_mib=memory,
         database_us=round(stored / events * 1e6, 2) if case.program.stores and pids[1] else None,
         generator_cores=round(found.cpu_seconds / found.seconds, 2),
         errors=errors,
-        rows=_count(url) if case.program.stores else None,
+        rows=_count(url) - stored_before if case.program.stores else None,
         rows_at_least=rows - errors * case.batch,
         rows_at_most=rows,
     )
@@ -160,6 +168,7 @@ def _errors(requests: list[Request], found: Sending) -> int:
 def _measure_copy(
     case: Case, load: Load, url: str, database: Callable[[], set[int]]
 ) -> Measurement:
+    stored_before = _count(url)
     with psycopg.connect(url, autocommit=True) as connection:
         warming = copy_batches(connection, case.batch, WARM_UP_SECONDS)
         pids = database()
@@ -177,10 +186,11 @@ def _measure_copy(
         percentile(milliseconds, 50),
         percentile(milliseconds, 99),
         program_us=round(found.cpu_seconds / found.events * 1e6, 2),
+        program_mib=most_memory_mib({os.getpid()}),
         database_us=round(stored / found.events * 1e6, 2) if pids else None,
         generator_cores=0.0,
         errors=0,
-        rows=_count(url),
+        rows=_count(url) - stored_before,
         rows_at_least=warming.events + found.events,
         rows_at_most=warming.events + found.events,
     )
