@@ -55,7 +55,8 @@ def run(
         settings = load_settings(port=port, workers=workers, database_url=url)
         for name in prepare(url, settings.retention_days):
             typer.echo(f"Applied {name}")
-        if sample_data and _is_empty(url):
+        # Where days are let go, those of the sample would go at once.
+        if sample_data and settings.retention_days is None and _is_empty(url):
             _load_sample_data(url)
         serve(settings, listener, ready=lambda: _announce(listener, url))
 
