@@ -22,7 +22,7 @@
   try {
     waiting = localStorage || waiting;
     locks = navigator.locks;
-    user_id = sessionStorage.tallymark ||= user_id;
+    if (!silent) user_id = sessionStorage.tallymark ||= user_id;
   } catch {}
 
   const write = (key, value) => {
@@ -87,6 +87,8 @@
     const answer = await ask("events/batch", { method: "POST", body, keepalive: body.length < 21e3 });
     if (!/202|4(?!08|29)../.test(answer.status)) return +answer.headers.get("Retry-After") || 0;
     const told = await answer.json().catch(() => 0);
+    // A 202 that was cut short.
+    if (answer.ok && !told) return 0;
     batch.forEach(([key, text], index) => {
       const now = Date.parse(told.rejected?.find((event) => event.index == index)?.server_time);
       const time = Math.min(timeOf(key), now);

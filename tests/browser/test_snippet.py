@@ -231,7 +231,7 @@ def test_who_is_not_to_be_counted_is_not(
     page.evaluate("dispatchEvent(new Event('pagehide'))")
     page.wait_for_timeout(500)
     assert posts == []
-    assert page.evaluate("localStorage.length + sessionStorage.length") <= 1
+    assert page.evaluate("localStorage.length + sessionStorage.length") == 0
     assert site.rows() == []
 
 

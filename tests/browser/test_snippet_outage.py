@@ -1,11 +1,11 @@
 """tallymark.js where the network, the service, the tab or the clock fails: each event once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Error
+from playwright.sync_api import BrowserContext, Error, Page
 
 from tests.browser.site import Row, Site, click, expect_waiting, site_of, track, waiting
 from tests.browser.support import FAILED_REQUEST, Console, posts_of, shift_clock
@@ -150,11 +150,20 @@ def test_a_service_that_has_no_time_is_asked_again(
 # Pages that are left
 
 
-def test_what_was_not_answered_goes_when_the_page_is_closed(site: Site) -> None:
+def hide(page: Page) -> None:
+    """Let a page believe that another tab is in front of it."""
+    page.evaluate("Object.defineProperty(document, 'hidden', { get: () => true })")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))")
+
+
+@pytest.mark.parametrize("leave", [Page.close, hide], ids=["closed", "hidden"])
+def test_what_was_not_answered_goes_when_the_page_is_left(
+    site: Site, leave: Callable[[Page], None]
+) -> None:
     site.context.add_init_script(NO_ANSWER)
     page = site.open()
     track(page, *clicks(3))
-    page.close()
+    leave(page)
     site.expect_rows(site.view(), *map(click, clicks(3)))
 
 

@@ -12,7 +12,7 @@ from service.snippet import SOURCE, compressed, without_comments
 from tests.http.support import assert_problem
 from tests.support.services import running_service
 
-MAX_BYTES = 2000
+MAX_BYTES = 2048
 PAYLOADS = {"view": ViewPayload, "click": ClickPayload, "location": LocationPayload}
 
 
