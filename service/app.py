@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
-from service import analytics, demo, documentation, health, ingest, reading, scraping
+from service import analytics, demo, documentation, health, ingest, reading, scraping, snippet
 from service.database.connections import read_pool
 from service.database.preparation import migrating
 from service.database.retention import refresh_beside
@@ -96,6 +96,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
             *scraping.routes(gauges),
             *documentation.routes(),
             *demo.routes(),
+            *snippet.routes(),
         ],
         middleware=[
             Middleware(Requests, log_ingest_requests=settings.log_ingest_requests),
@@ -145,6 +146,7 @@ def _cors(origins: tuple[str, ...]) -> list[Middleware]:
             allow_origins=origins,
             allow_methods=("GET", "HEAD", "POST"),
             allow_headers=(REQUEST_ID,),
-            expose_headers=(REQUEST_ID, "Retry-After"),
+            # By Date a sender corrects its clock.
+            expose_headers=(REQUEST_ID, "Retry-After", "Date"),
         )
     ]

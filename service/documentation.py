@@ -340,7 +340,22 @@ def openapi() -> dict[str, Any]:
                 ProblemKind.NOT_READY,
             )
         },
-        "/metrics": {"get": _get_metrics()},
+        "/metrics": {
+            "get": _get_text(
+                "getMetrics",
+                "Counts and measures of the service, for Prometheus",
+                "text/plain",
+                "Prometheus's text format",
+            )
+        },
+        "/tallymark.js": {
+            "get": _get_text(
+                "getSnippet",
+                "The script that sites embed to be counted",
+                "text/javascript",
+                "The same for every site; it may be kept for an hour",
+            )
+        },
     }
     for path, operations in paths.items():
         for operation in operations.values():
@@ -468,11 +483,11 @@ def _export_events() -> dict[str, Any]:
     return operation
 
 
-def _get_metrics() -> dict[str, Any]:
-    operation = _get("getMetrics", "Counts and measures of the service, for Prometheus", {})
+def _get_text(operation_id: str, summary: str, media_type: str, answer: str) -> dict[str, Any]:
+    operation = _get(operation_id, summary, {})
     operation["responses"]["200"] = {
-        "description": "Prometheus's text format",
-        "content": {"text/plain": {"schema": {"type": "string"}}},
+        "description": answer,
+        "content": {media_type: {"schema": {"type": "string"}}},
     }
     return operation
 

@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -124,6 +125,14 @@ def posts_of(context: BrowserContext) -> list[Request]:
 
     context.on("request", note)
     return posts
+
+
+def shift_clock(context: BrowserContext, offset: timedelta) -> None:
+    """Let the clock of all pages be wrong."""
+    milliseconds = round(offset.total_seconds() * 1000)
+    context.add_init_script(
+        f"const now = Date.now.bind(Date); Date.now = () => now() + {milliseconds};"
+    )
 
 
 @contextmanager

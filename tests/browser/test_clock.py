@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
-from tests.browser.support import FAILED_REQUEST, Console, Demo, posts_of
+from tests.browser.support import FAILED_REQUEST, Console, Demo, posts_of, shift_clock
 from tests.support.databases import Database
 
 pytestmark = pytest.mark.browser
@@ -19,10 +19,7 @@ def test_the_page_learns_the_services_clock(
 ) -> None:
     console.expect(FAILED_REQUEST)
     posts = posts_of(context)
-    milliseconds = round(offset.total_seconds() * 1000)
-    context.add_init_script(
-        f"const now = Date.now.bind(Date); Date.now = () => now() + {milliseconds};"
-    )
+    shift_clock(context, offset)
     before = datetime.now(UTC) - timedelta(seconds=1)
     demo.open().expect_stored(1)
     demo.click()

@@ -52,9 +52,9 @@ def cors_headers(answer: httpx.Response) -> set[str]:
 
 
 def assert_readable(answer: httpx.Response, origin: str = ORIGIN) -> None:
-    """Check that a page of an origin may read an answer, and two more of its headers."""
+    """Check that a page of an origin may read an answer, and three more of its headers."""
     assert answer.headers["access-control-allow-origin"] == origin
-    assert answer.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After"
+    assert answer.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After, Date"
     assert "access-control-allow-credentials" not in answer.headers
     assert answer.headers["x-request-id"]
 

@@ -1,0 +1,55 @@
+"""GET /tallymark.js: the script that sites embed, that of client/snippet/ without its comments."""
+
+import gzip
+import hashlib
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.staticfiles import NotModifiedResponse
+
+from service.demo import CLIENT
+
+SOURCE = CLIENT / "snippet" / "tallymark.js"
+
+HEADERS = {
+    # For an hour no page asks. After it, a page takes the copy it has, and asks beside it: nobody
+    # waits for it, and visitors that come back are counted through an outage.
+    "Cache-Control": "public, max-age=3600, stale-while-revalidate=604800",
+    "Vary": "Accept-Encoding",
+    # It is for everybody: pages that are isolated, or check its hash, may load it too.
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+
+def without_comments(source: str) -> str:
+    """Return a script without its lines of comment, its blank lines and its indentation."""
+    lines = (line.strip() for line in source.splitlines())
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
+
+
+def compressed(script: str) -> bytes:
+    """Return a script as gzip; the same one has the same bytes."""
+    return gzip.compress(script.encode(), mtime=0)
+
+
+def routes() -> list[Route]:
+    """Return the route of the script."""
+    script = without_comments(SOURCE.read_text("utf-8"))
+    plain, zipped = script.encode(), compressed(script)
+    # Weak, since it is that of both forms.
+    headers = HEADERS | {"ETag": f'W/"{hashlib.sha256(plain).hexdigest()[:16]}"'}
+
+    async def get_snippet(request: Request) -> Response:
+        zip_taken = "gzip" in request.headers.get("accept-encoding", "")
+        response = Response(
+            zipped if zip_taken else plain,
+            headers=headers | ({"Content-Encoding": "gzip"} if zip_taken else {}),
+            media_type="text/javascript",
+        )
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
+            return NotModifiedResponse(response.headers)
+        return response
+
+    return [Route("/tallymark.js", get_snippet)]

@@ -1,0 +1,103 @@
+"""GET /tallymark.js: its size, its headers, and types that are those of the API."""
+
+import gzip
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from service.events import ClickPayload, LocationPayload, ViewPayload
+from service.snippet import SOURCE, compressed, without_comments
+from tests.http.support import assert_problem
+from tests.support.services import running_service
+
+MAX_BYTES = 2048
+PAYLOADS = {"view": ViewPayload, "click": ClickPayload, "location": LocationPayload}
+
+
+def test_it_stays_below_two_kilobytes(
+    service: httpx.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with service.stream("GET", "/tallymark.js", headers={"Accept-Encoding": "gzip"}) as answer:
+        size = len(b"".join(answer.iter_raw()))
+    with capsys.disabled():
+        print(f"\ntallymark.js: {size} bytes as gzip, at most {MAX_BYTES}")
+    assert size <= MAX_BYTES
+
+
+def test_it_is_the_source_without_comments(service: httpx.Client) -> None:
+    served = service.get("/tallymark.js").text
+    source = [line.strip() for line in SOURCE.read_text().splitlines()]
+    assert served.splitlines() == [line for line in source if line and line[:2] != "//"]
+    assert not re.search(r"^\s|//", served, re.MULTILINE)
+
+
+def test_only_lines_of_comment_are_left_out() -> None:
+    source = '// one\n\n  a("https://b"); // two\n  // three\n\tc();\n'
+    assert without_comments(source) == 'a("https://b"); // two\nc();\n'
+
+
+@pytest.mark.parametrize("coding", ["gzip", "gzip, br, zstd", "identity", ""])
+def test_it_comes_in_the_coding_that_is_taken(service: httpx.Client, coding: str) -> None:
+    headers = {"Accept-Encoding": coding}
+    with service.stream("GET", "/tallymark.js", headers=headers) as answer:
+        body = b"".join(answer.iter_raw())
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert answer.headers.get("content-encoding") == ("gzip" if "gzip" in coding else None)
+    script = gzip.decompress(body) if "gzip" in coding else body
+    assert script.decode() == without_comments(SOURCE.read_text())
+
+
+def test_the_same_script_is_the_same_bytes() -> None:
+    assert compressed("x") == compressed("x")
+
+
+def test_it_may_be_kept_and_is_not_sent_again(service: httpx.Client) -> None:
+    first = service.get("/tallymark.js")
+    assert first.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert "max-age=3600" in first.headers["cache-control"]
+    again = service.get("/tallymark.js", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    for name in ("etag", "cache-control", "vary"):
+        assert again.headers[name] == first.headers[name]
+    other = service.get("/tallymark.js", headers={"If-None-Match": 'W/"other"'})
+    assert (other.status_code, other.text) == (200, first.text)
+
+
+def test_only_reading_is_allowed(service: httpx.Client) -> None:
+    head = service.head("/tallymark.js")
+    assert (head.status_code, head.content) == (200, b"")
+    assert_problem(service.post("/tallymark.js"), 405)
+
+
+@pytest.fixture
+def choosy(shared_database_url: str) -> Iterator[httpx.Client]:
+    """A client of a service that allows one origin."""
+    allowed = "https://a.example"
+    with (
+        running_service(database_url=shared_database_url, cors_allowed_origins=allowed) as url,
+        httpx.Client(base_url=url) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [("https://a.example", "https://a.example"), ("https://b.example", "*"), (None, "*")],
+)
+def test_every_page_may_load_it(choosy: httpx.Client, origin: str | None, allowed: str) -> None:
+    answer = choosy.get("/tallymark.js", headers={} if origin is None else {"Origin": origin})
+    assert answer.headers["access-control-allow-origin"] == allowed
+    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+
+
+def test_the_types_are_those_of_the_events() -> None:
+    types = SOURCE.with_suffix(".d.ts").read_text()
+    found = dict(re.findall(r"^  (\w+): \{ (.*) \};$", types, re.MULTILINE))
+    assert found.keys() == PAYLOADS.keys()
+    for event_type, model in PAYLOADS.items():
+        members = re.findall(r"(\w+)(\??): ", found[event_type].split("[key")[0])
+        assert {name for name, _ in members} == model.__annotations__.keys()
+        optional = {name for name, mark in members if mark}
+        assert optional == {n for n, a in model.__annotations__.items() if "NotRequired" in str(a)}
