@@ -67,13 +67,19 @@ FLUSH_SECONDS = _histogram("flush_seconds", "How long a group took to be committ
 EVENTS_STORED = _counter("events_stored", "Events that were committed anew")
 EVENTS_DUPLICATE = _counter("events_duplicate", "Events that were stored already")
 EVENTS_REJECTED = _counter("events_rejected", "Events that the database refused")
-EVENTS_NOT_STORED = _counter("events_not_stored", "Events that were answered 503")
+EVENTS_NOT_STORED = _counter("events_not_stored", "Events that were neither stored nor spooled")
 
 # The local spool, for while the database is away.
 SPOOL_BYTES = _sum("spool_bytes", "Bytes of the local spool")
 SPOOLED_EVENTS = _counter("spooled_events", "Events that were written to the local spool")
 REPLAYED_EVENTS = _counter("replayed_events", "Events of the spool that came to the database")
 SPOOL_DAMAGED_BYTES = _counter("spool_damaged_bytes", "Bytes of the spool that can't be read")
+SPOOL_FOREIGN_FOLDERS = Gauge(
+    "tallymark_spool_foreign_folders",
+    "Folders in the spool's directory that hold events of another database",
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
 
 # The database.
 DATABASE_AWAY = Gauge(

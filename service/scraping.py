@@ -24,6 +24,7 @@ from service.metrics import (
     QUEUE_EVENTS,
     READS_AWAY,
     SPOOL_BYTES,
+    SPOOL_FOREIGN_FOLDERS,
     exposition,
 )
 
@@ -54,6 +55,7 @@ class Gauges:
         DATABASE_AWAY.set(self._writer.away is not None)
         READS_AWAY.set(self._freshness.away)
         SPOOL_BYTES.set(0 if self._spool is None else self._spool.bytes)
+        SPOOL_FOREIGN_FOLDERS.set(0 if self._spool is None else self._spool.foreign)
         stats = self._pool.get_stats()
         size, idle = stats["pool_size"], stats["pool_available"]
         POOL_CONNECTIONS.labels("idle").set(idle)

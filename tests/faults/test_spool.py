@@ -28,6 +28,7 @@ from tests.faults.support import (
 from tests.support.databases import new_database
 from tests.support.disks import fill, small_disk
 from tests.support.ledger import Ledger
+from tests.support.metrics import scrape
 from tests.support.proxy import Proxy
 from tests.support.senders import Habit, Senders
 from tests.support.services import ServiceProcess, wait_until_replayed
@@ -261,6 +262,8 @@ def test_services_of_two_databases_may_share_a_directory(
                 SPOOL_DIRECTORY=str(tmp_path / "spool"),
             ) as two:
                 asyncio.run(accept(two, 500))
+                metrics = scrape(two.service.base_url)
+                assert metrics.value("tallymark_spool_foreign_folders") == 1
             assert list((tmp_path / "spool").glob("*/*.events"))
             proxy.pass_on()
             one.service.start()
