@@ -9,12 +9,9 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
-from service import analytics, demo, documentation, health, ingest, reading, scraping
+from service import analytics, documentation, health, ingest, pages, reading, scraping
 from service.database.connections import read_pool
 from service.database.preparation import migrating
 from service.database.retention import refresh_beside
@@ -79,14 +76,13 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
 
     app = Starlette(
         routes=[
-            Route("/", lead_to_documentation),
             *ingest.routes(writer),
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
             *reading.routes(pool, exports, deadline_seconds=settings.read_deadline_seconds),
             *health.routes(writer, spool, freshness),
             *scraping.routes(gauges),
             *documentation.routes(),
-            *demo.routes(),
+            *pages.routes(),
         ],
         middleware=[
             Middleware(Requests, log_ingest_requests=settings.log_ingest_requests),
@@ -118,11 +114,6 @@ def _replay(settings: Settings, spool: Spool, writer: Writer) -> Replay:
         await refresh_beside(settings.database_url, start, end)
 
     return Replay(spool, _store(settings), away=lambda: writer.away, refresh=refresh)
-
-
-async def lead_to_documentation(_: Request) -> Response:
-    """GET / leads to the API's description."""
-    return RedirectResponse("/docs")
 
 
 def _cors(origins: tuple[str, ...]) -> list[Middleware]:

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from service.demo import CLIENT
+from service.pages import CLIENT
 from tests.http.support import assert_problem, exchange, status_of
 
 TYPES = {
@@ -11,6 +11,7 @@ TYPES = {
     "service-worker.js": "text/javascript",
     "demo.js": "text/javascript",
     "demo.css": "text/css",
+    "theme.css": "text/css",
 }
 
 
@@ -33,7 +34,7 @@ def test_the_folder_is_the_page(service: httpx.Client) -> None:
 
 
 def test_every_file_is_named_here() -> None:
-    assert {file.name for file in CLIENT.iterdir()} == TYPES.keys()
+    assert {file.name for file in CLIENT.iterdir() if file.is_file()} == TYPES.keys()
 
 
 @pytest.mark.parametrize("name", TYPES)
