@@ -40,10 +40,11 @@ export const chart = {
 };
 
 // Where events begin is known once they were asked for.
-async function fittedToAll({ range, now }, ask) {
+async function fittedToAll({ range }, ask) {
   const months = await ask(range, "month");
-  if (months.buckets.length === 0) return months;
-  const interval = fittingInterval(now - Date.parse(months.buckets[0]));
+  const [first, last] = [months.buckets.at(0), months.buckets.at(-1)];
+  if (!first) return months;
+  const interval = fittingInterval(Date.parse(last) - Date.parse(first) + INTERVALS.month);
   return interval === "month" ? months : ask(range, interval);
 }
 
@@ -105,7 +106,7 @@ function options(columns) {
     cursor: { y: false, drag: { x: true, y: false, setScale: false }, points: { size: 9 } },
     scales: { x: { range: (_, from, to) => widened(from, to, columns) }, y: { range: (_, __, most) => [0, Math.max(most * 1.08, 4)] } },
     axes: [
-      { ...axis, grid: { show: false }, size: 30, space: 80, ...whole(columns), values: (_, seconds, __, ___, apart) => ticks(seconds, apart, tz) },
+      { ...axis, grid: { show: false }, size: 30, space: 68, ...whole(columns), values: (_, seconds, __, ___, apart) => ticks(seconds, apart, tz) },
       { ...axis, grid: { stroke: colour("--line"), width: 1 }, size: 52, space: 44, values: (_, numbers) => numbers.map(wholeOnly) },
     ],
     series: [{}, earlierLine(), line(columns)],

@@ -60,6 +60,7 @@ function show(wanted) {
     return;
   }
   showControls(view);
+  element("figures").toggleAttribute("data-compared", view.previous !== null);
   element("range-name").textContent = rangeName(view.range, state.tz);
   showLiveOf(state.site);
   forgetUsers();

@@ -121,15 +121,15 @@ export function fittingInterval(length) {
 export const isTooFine = (interval, length) => length / INTERVALS[interval] > MOST_BUCKETS;
 
 // What a state has to be so that it shows the buckets from one to another one alone.
-export function zoomedTo({ buckets, interval }, first, last) {
-  const start = buckets[first];
-  const behind = buckets[last + 1];
+export function zoomedTo({ labels, interval }, first, last) {
+  const start = labels[first];
+  const behind = labels[last + 1];
   if (INTERVALS[interval] >= DAY) {
-    const lastStart = buckets[last].slice(0, 10);
+    const lastStart = labels[last].slice(0, 10);
     const to = behind ? addDays(behind.slice(0, 10), -1) : lastDay(lastStart, interval);
     return { range: "custom", from: start.slice(0, 10), to, interval: "auto" };
   }
-  const end = behind ? Date.parse(behind) : Date.parse(buckets[last]) + INTERVALS[interval];
+  const end = behind ? Date.parse(behind) : Date.parse(labels[last]) + INTERVALS[interval];
   return { range: "custom", from: minuteOf(Date.parse(start)), to: minuteOf(end - MINUTE), interval: "auto" };
 }
 
