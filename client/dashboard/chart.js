@@ -15,6 +15,7 @@ const plot = section.querySelector(".plot");
 const tip = Object.assign(document.createElement("div"), { className: "tip", hidden: true });
 let drawn; // by uPlot
 let answers = {};
+let series; // the chosen one
 let view;
 let zoom;
 
@@ -57,8 +58,8 @@ export function forgetUsers() {
   delete answers.users;
 }
 
-export function choose(state) {
-  if (view) view = { ...view, state };
+export function choose(chosen) {
+  series = chosen;
   draw();
 }
 
@@ -67,7 +68,6 @@ export function onZoom(callback) {
 }
 
 export function draw() {
-  const series = view?.state.series;
   const isThere = series === "users" ? answers.users : answers.overTime;
   plot.toggleAttribute("data-waits", !isThere);
   if (!view || !isThere) return;

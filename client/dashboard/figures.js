@@ -1,10 +1,11 @@
 // The headline figures: counts by type, the number of users, and what they were in the period before.
-import { change, count, day } from "./format.js";
+import { count, day, percent } from "./format.js";
 import { addDays, localTime } from "./ranges.js";
 
 const section = document.getElementById("figures");
 const nothing = document.getElementById("nothing");
 const BY_TYPE = "analytics/event-counts-by-type";
+const ARROWS = { "-1": "↓ ", 0: "", 1: "↑ " };
 const USERS = "analytics/active-users";
 
 export const figures = {
@@ -59,13 +60,12 @@ function showFigure(series, number, before) {
   const button = section.querySelector(`[data-series=${series}]`);
   button.querySelector(".value").textContent = count(number);
   const told = button.querySelector(".change");
-  told.textContent = before === null ? "" : changeText(number, before);
-  told.dataset.direction = before ? Math.sign(number - before) : 0;
-}
-
-function changeText(number, before) {
-  const arrow = ["↓ ", "", "↑ "][Math.sign(number - before) + 1];
-  return before ? `${arrow}${change(number, before)} from ${count(before)}` : "none before";
+  const ratio = before ? number / before - 1 : 0;
+  // Less than half a percent is neither up nor down.
+  const direction = Math.sign(Math.round(ratio * 100));
+  told.dataset.direction = direction;
+  if (before === null) told.textContent = "";
+  else told.textContent = before ? `${ARROWS[direction]}${percent(ratio)} from ${count(before)}` : "none before";
 }
 
 // Where events are, if they are not here: with sample data, or a clock that is elsewhere.

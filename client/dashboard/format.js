@@ -4,7 +4,7 @@ import { isInstant } from "./ranges.js";
 const LOCALE = "en-GB";
 const whole = new Intl.NumberFormat(LOCALE);
 const short = new Intl.NumberFormat(LOCALE, { notation: "compact", maximumFractionDigits: 1 });
-const percent = new Intl.NumberFormat(LOCALE, { style: "percent", maximumFractionDigits: 0, signDisplay: "never" });
+const share = new Intl.NumberFormat(LOCALE, { style: "percent", maximumFractionDigits: 0, signDisplay: "never" });
 const formats = new Map();
 
 const DATE = { day: "numeric", month: "short", year: "numeric" };
@@ -13,9 +13,7 @@ const OF_BUCKET = { day: { weekday: "short", ...DATE }, week: DATE, month: { mon
 
 export const count = (number) => whole.format(number);
 export const compact = (number) => short.format(number);
-
-// How much more or less than before; nothing can be said where there was none.
-export const change = (now, before) => (before ? percent.format(now / before - 1) : "");
+export const percent = (ratio) => share.format(ratio);
 
 function dates(options, tz) {
   const key = JSON.stringify([options, tz]);

@@ -25,7 +25,7 @@ function runOf(view, signal, earlier, answers, tell) {
 
   async function get(path, parameters) {
     const url = `${path}?${new URLSearchParams(parameters)}`;
-    const answer = earlier.get(url) ?? (await ask(url, signal));
+    const answer = answers.get(url) ?? earlier.get(url) ?? (await ask(url, signal));
     answers.set(url, answer);
     return answer;
   }

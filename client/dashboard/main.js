@@ -55,10 +55,8 @@ function show(wanted) {
   const isSeriesAlone = view && writeState({ ...state, series: view.state.series }) === writeState(view.state);
   view = viewOf(state, now);
   markChosen(state.series);
-  if (isSeriesAlone) {
-    choose(state);
-    return;
-  }
+  choose(state.series);
+  if (isSeriesAlone) return;
   showControls(view);
   element("figures").toggleAttribute("data-compared", view.previous !== null);
   element("range-name").textContent = rangeName(view.range, state.tz);

@@ -7,10 +7,9 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.dashboard import (
-    NOW,
     Dashboard,
     Shown,
     counted,
@@ -33,13 +32,6 @@ def _events(database: Database) -> None:
     store_events(database)
 
 
-@pytest.fixture
-def dashboard(page: Page, service: httpx.Client) -> Dashboard:
-    """The dashboard at a moment that stays."""
-    page.clock.set_fixed_time(NOW)
-    return Dashboard(page, str(service.base_url))
-
-
 def days(first: str, last: str) -> tuple[datetime, datetime]:
     """Return the range of some days of UTC."""
     behind = datetime.fromisoformat(last).replace(tzinfo=UTC) + timedelta(days=1)
@@ -48,7 +40,7 @@ def days(first: str, last: str) -> tuple[datetime, datetime]:
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_figures_are_those_of_the_api_and_of_plain_sql(
-    dashboard: Dashboard, service: httpx.Client, database: Database, zone: str
+    dashboard: Dashboard, database: Database, zone: str
 ) -> None:
     dashboard.open(f"?tz={zone}")
     dashboard.open_table()
@@ -62,10 +54,10 @@ def test_figures_are_those_of_the_api_and_of_plain_sql(
         assert dashboard.rows("#pages") == top_paths(database, span), preset
         total = sum(count for _, count in dashboard.rows("#chart"))
         assert total == expected.figures["all"], preset
-        assert figures_of_api(service, span) == expected.figures, preset
+        assert figures_of_api(dashboard.base_url, span) == expected.figures, preset
 
 
-def figures_of_api(service: httpx.Client, span: tuple[datetime, datetime]) -> dict[str, int]:
+def figures_of_api(base_url: str, span: tuple[datetime, datetime]) -> dict[str, int]:
     """Return the figures as the API answers them."""
     query: dict[str, Any] = {}
     if span[0].year > 1:
@@ -73,8 +65,9 @@ def figures_of_api(service: httpx.Client, span: tuple[datetime, datetime]) -> di
             "start_date": span[0].isoformat(),
             "end_date": (span[1] - timedelta(microseconds=1)).isoformat(),
         }
-    counts = service.get("/analytics/event-counts-by-type", params=query).json()
-    users = service.get("/analytics/active-users", params=query).json()["active_users"]
+    with httpx.Client(base_url=base_url, params=query, timeout=60) as client:
+        counts = client.get("/analytics/event-counts-by-type").json()
+        users = client.get("/analytics/active-users").json()["active_users"]
     counts = {name: counts.get(name, 0) for name in ("view", "click", "location")}
     return {"all": sum(counts.values()), **counts, "users": users}
 
@@ -230,3 +223,15 @@ def test_what_is_late_is_dropped(dashboard: Dashboard, database: Database) -> No
     (late,) = held
     assert (late.request.url, "net::ERR_ABORTED") in cancelled
     assert dashboard.rows("#pages") == top_paths(database, span_of("today", "UTC")[0])
+
+
+def test_a_series_that_is_chosen_while_others_are_under_way_is_shown(dashboard: Dashboard) -> None:
+    held: list[Route] = []
+    dashboard.page.route("**/event-counts-over-time?*", lambda route: held.append(route))
+    dashboard.page.goto(f"{dashboard.base_url}/dashboard/?range=7d&tz=UTC&compare=off")
+    expect(dashboard.page.locator("#figures")).to_have_attribute("aria-busy", "false")
+    dashboard.page.get_by_role("button", name="Views").click()
+    (route,) = held
+    route.continue_()
+    dashboard.expect_loaded()
+    expect(dashboard.page.locator("#chart-name")).to_have_text("Views by day")

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
-from tests.browser.dashboard import NOW, Dashboard, store_events
+from tests.browser.dashboard import Dashboard, store_events
 from tests.browser.support import Console
 from tests.browser.test_looks import (
     NARROWEST,
@@ -38,13 +37,6 @@ def context(browser: Browser, console: Console) -> Iterator[BrowserContext]:
     with browser.new_context(reduced_motion="reduce") as context:
         console.watch(context)
         yield context
-
-
-@pytest.fixture
-def dashboard(page: Page, service: httpx.Client) -> Dashboard:
-    """The dashboard at a moment that stays."""
-    page.clock.set_fixed_time(NOW)
-    return Dashboard(page, str(service.base_url))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
