@@ -7,18 +7,19 @@ const custom = document.getElementById("custom");
 const { range, compare, tz, site, interval, from, to } = form.elements;
 
 range.append(...Object.entries(PRESETS).map(([value, text]) => new Option(text, value)));
-interval.append(new Option("what fits", "auto"), ...Object.keys(INTERVALS).map((value) => new Option(value.replace("_", " "), value)));
+interval.append(new Option("what fits", "auto"));
+interval.append(...Object.keys(INTERVALS).map((value) => new Option(value.replace("_", " "), value)));
 
 export function showControls(view) {
   const { state } = view;
-  const listed = zones(state.tz);
-  if (tz.options.length !== listed.length) tz.replaceChildren(...listed.map((name) => new Option(name.replaceAll("_", " "), name)));
+  const listed = zones(state.tz).map((name) => new Option(name.replaceAll("_", " "), name));
+  if (tz.options.length !== listed.length) tz.replaceChildren(...listed);
   for (const input of [range, tz, site, interval]) input.value = state[input.name];
   compare.checked = state.compare === "on";
   compare.disabled = !view.range.start;
   custom.hidden = state.range !== "custom";
   if (view.range.start) showDates(view);
-  for (const option of interval.options) option.disabled = option.value in INTERVALS && isTooFine(option.value, view.range.length);
+  for (const option of interval.options) option.disabled = isTooFine(option.value, view.range.length);
 }
 
 function showDates({ range: { start, end }, state }) {
@@ -37,7 +38,8 @@ export function onChange(navigate) {
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (isSite(site.value) && !custom.hidden) navigate({ range: "custom", from: from.value, to: to.value, site: site.value });
+    if (custom.hidden || !isSite(site.value)) return;
+    navigate({ range: "custom", from: from.value, to: to.value, site: site.value });
   });
 }
 

@@ -70,7 +70,9 @@ function showFigure(series, number, before) {
 
 // Where events are, if they are not here: with sample data, or a clock that is elsewhere.
 function nothingThere(latest, { state, link }) {
-  if (!latest) return ["There are no events at this site yet. ", anchor("../demo/", "The demo"), " sends some."];
+  const none = "There are no events at this site yet. ";
+  // The demo's are of the first site.
+  if (!latest) return state.site === "1" ? [none, anchor("../demo/", "The demo"), " sends some."] : [none];
   const date = localTime(Date.parse(latest.timestamp), state.tz).slice(0, 10);
   const there = link({ range: "custom", from: addDays(date, -29), to: date });
   return [`No events in this range. The latest is of ${day(date)}: `, anchor(there, "show the 30 days up to it"), "."];

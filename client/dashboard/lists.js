@@ -3,8 +3,10 @@ import { count } from "./format.js";
 
 const MOST = 10;
 
-export const pages = list("pages", "analytics/top-pages", ({ path, views }) => [path, views], "No views in this range.");
-export const elements = list("elements", "analytics/top-elements", ({ element, clicks }) => [element, clicks], "No clicks in this range.");
+const pageRow = ({ path, views }) => [path, views];
+const elementRow = ({ element, clicks }) => [element, clicks];
+export const pages = list("pages", "analytics/top-pages", pageRow, "No views in this range.");
+export const elements = list("elements", "analytics/top-elements", elementRow, "No clicks in this range.");
 
 function list(id, path, pair, nothing) {
   const section = document.getElementById(id);

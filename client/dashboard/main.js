@@ -50,7 +50,7 @@ function navigate(change) {
 function show(wanted) {
   const now = isOtherRange(wanted) ? Date.now() : view.now;
   const { length } = rangeOf(wanted, now);
-  const state = length && wanted.interval !== "auto" && isTooFine(wanted.interval, length) ? { ...wanted, interval: "auto" } : wanted;
+  const state = isTooFine(wanted.interval, length) ? { ...wanted, interval: "auto" } : wanted;
   history.replaceState(null, "", writeState(state));
   const isSeriesAlone = view && writeState({ ...state, series: view.state.series }) === writeState(view.state);
   view = viewOf(state, now);

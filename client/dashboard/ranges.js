@@ -118,6 +118,7 @@ export function fittingInterval(length) {
   return FITTING.find(([, longest]) => length <= longest)[0];
 }
 
+// `auto` never is; and how long all time is, is not known.
 export const isTooFine = (interval, length) => length / INTERVALS[interval] > MOST_BUCKETS;
 
 // What a state has to be so that it shows the buckets from one to another one alone.

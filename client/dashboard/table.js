@@ -2,7 +2,8 @@
 import { bucketName, count } from "./format.js";
 
 export function showTable(details, columns, tz, name, narrowTo) {
-  const fill = () => details.open && details.querySelector("table").replaceChildren(head(columns, name), body(columns, tz, narrowTo));
+  const table = details.querySelector("table");
+  const fill = () => details.open && table.replaceChildren(head(columns, name), body(columns, tz, narrowTo));
   details.ontoggle = fill;
   fill();
 }
