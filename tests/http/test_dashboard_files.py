@@ -1,6 +1,7 @@
 """GET /dashboard/: the files of its page, what it takes of others, and nothing else."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -64,3 +65,10 @@ def test_what_is_of_others_is_as_they_published_it(tmp_path: Path) -> None:
     assert made == VENDORED
     for name in VENDORED:
         assert (tmp_path / name).read_bytes() == (VENDOR / name).read_bytes()
+
+
+def test_every_module_is_asked_for_at_once() -> None:
+    page = (CLIENT / "dashboard" / "index.html").read_text()
+    modules = {path.name for path in (CLIENT / "dashboard").glob("*.js")}
+    preloaded = set(re.findall(r'<link rel="modulepreload" href="([^"]+)">', page))
+    assert preloaded == modules - {"main.js", "theme.js"}
