@@ -9,12 +9,9 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
-from service import analytics, demo, documentation, health, ingest, reading, scraping, snippet
+from service import analytics, documentation, health, ingest, pages, reading, scraping, snippet
 from service.database.connections import read_pool
 from service.database.preparation import migrating
 from service.database.retention import refresh_beside
@@ -87,7 +84,6 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
     post_event, *other_ingest = ingest.routes(writer, waiting_bytes=settings.ingest_queue_bytes)
     app = Starlette(
         routes=[
-            Route("/", lead_to_documentation),
             post_event,
             *other_ingest,
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
@@ -95,7 +91,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
             *health.routes(writer, spool, freshness),
             *scraping.routes(gauges),
             *documentation.routes(),
-            *demo.routes(),
+            *pages.routes(),
             *snippet.routes(),
         ],
         middleware=[
@@ -130,11 +126,6 @@ def _replay(settings: Settings, spool: Spool, writer: Writer) -> Replay:
         await refresh_beside(settings.database_url, start, end)
 
     return Replay(spool, _store(settings), away=lambda: writer.away, refresh=refresh)
-
-
-async def lead_to_documentation(_: Request) -> Response:
-    """GET / leads to the API's description."""
-    return RedirectResponse("/docs")
 
 
 def _cors(origins: tuple[str, ...]) -> list[Middleware]:

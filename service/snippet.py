@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import NotModifiedResponse
 
-from service.demo import CLIENT
+from service.pages import CLIENT
 
 SOURCE = CLIENT / "snippet" / "tallymark.js"
 

@@ -93,7 +93,7 @@ def test_the_image_has_all_that_it_needs(image: Path, database_url: str) -> None
     environment = os.environ | {"DATABASE_URL": database_url}
     python = image / ".venv" / "bin" / "python"
     commands = (
-        ["-c", "from service import demo, server; demo.routes()"],
+        ["-c", "from service import pages, server; pages.routes()"],
         ["-m", "service", "migrate"],
         ["scripts/generate_events.py", "--events", "100"],
     )

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.browser.chromium import MISSING, find_chromium, running_chromium
+from tests.browser.dashboard import NOW, Dashboard
 from tests.browser.support import Console, Demo
 from tests.support.databases import Database
 from tests.support.services import running_service
@@ -58,6 +59,20 @@ def page(context: BrowserContext) -> Page:
 def demo(page: Page, service: httpx.Client, database: Database, no_events: None) -> Demo:
     """The demo in a tab, not opened yet, and the empty table that its events go to."""
     return Demo(page, database, str(service.base_url))
+
+
+@pytest.fixture(scope="module")
+def patient_service(shared_database_url: str) -> Iterator[str]:
+    """The URL of a service that takes its time: the embedded database has one session."""
+    with running_service(database_url=shared_database_url, read_deadline_seconds=60) as base_url:
+        yield base_url
+
+
+@pytest.fixture
+def dashboard(page: Page, patient_service: str) -> Dashboard:
+    """The dashboard in a tab, not opened yet, at a moment that stays."""
+    page.clock.set_fixed_time(NOW)
+    return Dashboard(page, patient_service)
 
 
 # For the module, so that it ends after the pages that it serves.

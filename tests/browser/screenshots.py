@@ -1,7 +1,10 @@
-"""Pictures of the demo for the README: `scripts/screenshots`."""
+"""Pictures of the demo and the dashboard for the README: `scripts/screenshots`."""
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -9,11 +12,18 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from loadtest.databases import fresh_database, load_sample_events
 from tests.browser.chromium import MISSING, find_chromium, running_chromium
+from tests.browser.dashboard import Dashboard
 from tests.browser.support import BERLIN
 from tests.support.services import ROOT, ServiceProcess
 
 IMAGES = ROOT / "docs" / "images"
 SIZE: ViewportSize = {"width": 1200, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+END = datetime(2025, 5, 28, 21, 40, tzinfo=UTC)
+"""The dashboard's moment: just before the end of the sample data."""
+
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 
 def main() -> None:
@@ -21,19 +31,31 @@ def main() -> None:
     executable = find_chromium()
     if executable is None:
         sys.exit(f"tallymark: {MISSING}")
-    with fresh_database() as (url, _), running_chromium(executable) as browser:
-        load_sample_events(url, 5000)
+    with running_chromium(executable) as browser:
+        with service_with(5000) as base_url:
+            for scheme in SCHEMES:
+                take_demo(browser, base_url, scheme)
+        with service_with(60_000, "--start", "2025-03-01", "--end", "2025-05-28") as base_url:
+            for scheme in SCHEMES:
+                take_dashboard(browser, base_url, scheme, scheme, SIZE)
+            take_dashboard(browser, base_url, "phone", "light", PHONE)
+
+
+@contextmanager
+def service_with(events: int, *options: str) -> Iterator[str]:
+    """Yield the URL of a service on a fresh database with sample data."""
+    with fresh_database() as (url, _):
+        load_sample_events(url, events, *options)
         service = ServiceProcess(url, Path(os.devnull))
         service.start()
         try:
-            for scheme in ("light", "dark"):
-                take(browser, service.base_url, scheme)
+            yield service.base_url
         finally:
             service.terminate()
 
 
-def take(browser: Browser, base_url: str, scheme: Literal["light", "dark"]) -> None:
-    """Make the picture in a colour scheme, with an event of each type sent."""
+def take_demo(browser: Browser, base_url: str, scheme: Scheme) -> None:
+    """Make the demo's picture in a colour scheme, with an event of each type sent."""
     with browser.new_context(
         viewport=SIZE,
         color_scheme=scheme,
@@ -49,9 +71,27 @@ def take(browser: Browser, base_url: str, scheme: Literal["light", "dark"]) -> N
         page.locator("#get-location").click()
         expect_stored(page, 3)
         page.mouse.move(0, 0)
-        path = IMAGES / f"demo-{scheme}.png"
-        page.screenshot(path=path, full_page=True, animations="disabled")
-        print(path.relative_to(ROOT))
+        keep(page, f"demo-{scheme}")
+
+
+def take_dashboard(
+    browser: Browser, base_url: str, name: str, scheme: Scheme, size: ViewportSize
+) -> None:
+    """Make a picture of the dashboard, which believes that the sample data end now."""
+    with browser.new_context(
+        viewport=size, color_scheme=scheme, reduced_motion="reduce", timezone_id="Europe/Berlin"
+    ) as context:
+        page = context.new_page()
+        page.clock.set_fixed_time(END)
+        Dashboard(page, base_url).open()
+        keep(page, f"dashboard-{name}")
+
+
+def keep(page: Page, name: str) -> None:
+    """Keep a picture of the whole page in docs/images/."""
+    path = IMAGES / f"{name}.png"
+    page.screenshot(path=path, full_page=True, animations="disabled")
+    print(path.relative_to(ROOT))
 
 
 def expect_stored(page: Page, count: int) -> None:

@@ -21,7 +21,7 @@ from playwright.sync_api import (
     expect,
 )
 
-from service.demo import CLIENT
+from service.pages import CLIENT
 from tests.support.databases import Database
 
 BERLIN: Geolocation = {"latitude": 52.52, "longitude": 13.405, "accuracy": 12.5}

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from service.demo import CLIENT
+from service.pages import CLIENT
 from tests.http.support import assert_problem, exchange, status_of
 
 TYPES = {
@@ -11,6 +11,7 @@ TYPES = {
     "service-worker.js": "text/javascript",
     "demo.js": "text/javascript",
     "demo.css": "text/css",
+    "theme.css": "text/css",
 }
 
 

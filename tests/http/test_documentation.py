@@ -25,8 +25,12 @@ from tests.http.support import event
 quick = settings(deadline=None, max_examples=300)
 
 DESCRIPTION = openapi()
-UNDESCRIBED = {"/", "/docs", "/docs/assets", "/openapi.json", "/demo", "/demo/", "/demo/{name}"}
-"""What leads to the description and shows it is no part of it; nor is the example page."""
+UNDESCRIBED = {
+    *("/", "/docs", "/docs/assets", "/openapi.json"),
+    *("/demo", "/demo/", "/demo/{name}"),
+    *("/dashboard", "/dashboard/", "/dashboard/{name}", "/dashboard/vendor/{name:path}"),
+}
+"""What leads to the description and shows it is no part of it; nor are the pages."""
 
 
 def schema(name: str) -> dict[str, Any]:

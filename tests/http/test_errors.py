@@ -120,9 +120,9 @@ def test_head_of_a_wrong_query_is_400(service: httpx.Client) -> None:
     assert service.head("/analytics/event-counts?x=1").status_code == 400
 
 
-def test_the_root_leads_to_the_documentation(service: httpx.Client) -> None:
+def test_the_root_leads_to_the_dashboard(service: httpx.Client) -> None:
     answer = service.get("/")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/dashboard/")
     assert service.get("/", follow_redirects=True).status_code == 200
 
 

@@ -1,0 +1,83 @@
+// The headline figures: counts by type, the number of users, and what they were in the period before.
+import { count, day, percent } from "./format.js";
+import { addDays, localTime } from "./ranges.js";
+
+const section = document.getElementById("figures");
+const nothing = document.getElementById("nothing");
+const BY_TYPE = "analytics/event-counts-by-type";
+const ARROWS = { "-1": "↓ ", 0: "", 1: "↑ " };
+const USERS = "analytics/active-users";
+
+export const figures = {
+  section,
+
+  async load(view, get) {
+    const [counts, before] = await Promise.all([
+      get(BY_TYPE, view.query()),
+      view.previous && get(BY_TYPE, view.query(view.previous)),
+    ]);
+    const isEmpty = totalOf(counts) === 0;
+    const latest = isEmpty ? (await get("events", { site: view.state.site, limit: 1 })).events[0] : null;
+    return { counts, before, isEmpty, latest };
+  },
+
+  show({ counts, before, isEmpty, latest }, view) {
+    for (const type of ["view", "click", "location"]) {
+      showFigure(type, counts[type] ?? 0, before && (before[type] ?? 0));
+    }
+    showFigure("all", totalOf(counts), before && totalOf(before));
+    nothing.hidden = !isEmpty;
+    if (isEmpty) nothing.replaceChildren(...nothingThere(latest, view));
+  },
+};
+
+// Users are the expensive ones: they wait until all else is there.
+export const users = {
+  section: document.getElementById("users"),
+  last: true,
+
+  load(view, get) {
+    return Promise.all([
+      get(USERS, { ...view.query(), interval: "day" }),
+      view.previous && get(USERS, view.query(view.previous)),
+    ]);
+  },
+
+  show([{ active_users: number }, before]) {
+    showFigure("users", number, before && before.active_users);
+  },
+};
+
+export function markChosen(series) {
+  for (const button of section.querySelectorAll("[data-series]")) {
+    button.setAttribute("aria-pressed", button.dataset.series === series);
+  }
+}
+
+const totalOf = (counts) => Object.values(counts).reduce((sum, one) => sum + one, 0);
+
+function showFigure(series, number, before) {
+  const button = section.querySelector(`[data-series=${series}]`);
+  button.querySelector(".value").textContent = count(number);
+  const told = button.querySelector(".change");
+  const ratio = before ? number / before - 1 : 0;
+  // Less than half a percent is neither up nor down.
+  const direction = Math.sign(Math.round(ratio * 100));
+  told.dataset.direction = direction;
+  if (before === null) told.textContent = "";
+  else told.textContent = before ? `${ARROWS[direction]}${percent(ratio)} from ${count(before)}` : "none before";
+}
+
+// Where events are, if they are not here: with sample data, or a clock that is elsewhere.
+function nothingThere(latest, { state, link }) {
+  const none = "There are no events at this site yet. ";
+  // The demo's are of the first site.
+  if (!latest) return state.site === "1" ? [none, anchor("../demo/", "The demo"), " sends some."] : [none];
+  const date = localTime(Date.parse(latest.timestamp), state.tz).slice(0, 10);
+  const there = link({ range: "custom", from: addDays(date, -29), to: date });
+  return [`No events in this range. The latest is of ${day(date)}: `, anchor(there, "show the 30 days up to it"), "."];
+}
+
+function anchor(href, text) {
+  return Object.assign(document.createElement("a"), { href, textContent: text });
+}
