@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,9 +25,11 @@ HEADERS = {
 
 
 def without_comments(source: str) -> str:
-    """Return a script without its lines of comment, its blank lines and its indentation."""
+    """Return a script without lines of comment, indentation, and ends of lines that say nothing."""
     lines = (line.strip() for line in source.splitlines())
-    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
+    script = "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
+    # After these a line end is a blank; elsewhere it may end a statement.
+    return re.sub(r"(?<=[{(,;])\n", "", script)
 
 
 def compressed(script: str) -> bytes:
