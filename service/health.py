@@ -45,7 +45,7 @@ DEGRADED = (
     "The database can't be written to. Events are kept on the local disk until it can; counts are "
     "not answered, or lack them."
 )
-READS_AWAY = "The database that counts and events are read from does not answer. Events are kept."
+NO_READS = "The database that counts and events are read from does not answer. Events are kept."
 
 
 class Freshness:
@@ -138,7 +138,7 @@ def routes(writer: Writer, spool: Spool | None, freshness: Freshness) -> list[Ro
                 raise Problem(ProblemKind.NOT_READY, detail)
             answer = {"status": "degraded", "reason": DEGRADED}
         elif freshness.away:
-            answer = {"status": "degraded", "reason": READS_AWAY}
+            answer = {"status": "degraded", "reason": NO_READS}
         answer["behind_seconds"] = freshness.behind_seconds()
         answer["spool_bytes"] = 0 if spool is None else spool.bytes
         return JSONResponse(answer)

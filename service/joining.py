@@ -1,6 +1,7 @@
 """How answers are sent: the head and the body of one in one piece."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -34,6 +35,15 @@ class JoiningTransport:
         self._held_bytes += len(data)
         if self._held_bytes >= HELD_BYTES:
             self._hand_on()
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        """Send the data, by the end of this turn."""
+        self.write(b"".join(pieces))
+
+    def write_eof(self) -> None:
+        """Send all that is held, and then the end."""
+        self._hand_on()
+        self._transport.write_eof()
 
     def close(self) -> None:
         """Close it once everything is sent."""

@@ -18,6 +18,8 @@ class FieldError(TypedDict):
     message: str
 
 
+NOTHING_STORED = "Nothing was stored."
+
 MAX_ERRORS = 20
 MAX_FIELD_CHARACTERS = 200
 

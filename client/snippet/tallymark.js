@@ -1,9 +1,10 @@
 // Counts the page that embeds it; docs/snippet.md says what it sends and when. It is served without its comments, which
 // stand on lines of their own, and without indentation (service/snippet.py): as gzip, that must stay below 2 kB.
 (() => {
-  if (window.tallymark) return;
+  // An element of the page may have that id.
+  if (window.tallymark?.track) return;
 
-  // A module has no script element; then the body's attributes count.
+  // A module has no script element; then the body's attributes count, so that it can't come before the body.
   const { dataset, src = location } = document.currentScript || document.body;
   const urlOf = (path) => new URL(path, dataset.host || src);
   const silent =
@@ -109,7 +110,7 @@
       else
         await new Promise((resolve) => {
           wake = resolve;
-          setTimeout(resolve, Math.max(rest, Math.min(2 ** failures++, 60)) * (1 + Math.random() / 4) * 1e3);
+          setTimeout(resolve, Math.max(Math.min(rest, 3600), Math.min(2 ** failures++, 60)) * (1 + Math.random() / 4) * 1e3);
         });
     }
     busy = 0;

@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 from service.database.connections import CONNECTION
 from service.database.dashboards import DashboardError, apply_dashboards, load_dashboards
 from service.database.failures import first_line
-from service.database.patience import LOCK_SECONDS, LockedError, patiently
+from service.database.locks import LOCK_SECONDS, LockedError, patiently
 
 MIGRATIONS = Path(__file__).parents[2] / "sql" / "migrations"
 

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from psycopg import Connection, errors
 
 from service.database.connections import connect, within
+from service.database.locks import patiently
 from service.database.migrations import preparing
-from service.database.patience import patiently
 
 REFRESH_DEADLINE_SECONDS = 120.0
 REFRESH_RETRY_SECONDS = 0.5

@@ -12,9 +12,7 @@ from pydantic_core import to_json
 from service.events import MICROSECONDS, Event, InvalidEventError
 from service.ingest.batches import Parsed
 from service.ingest.waiting import Kept
-from service.problems import FieldError, Problem, ProblemKind
-
-NOTHING_STORED = "Nothing was stored."
+from service.problems import NOTHING_STORED, FieldError, Problem, ProblemKind
 
 
 def accepted(event: Event) -> bytes:

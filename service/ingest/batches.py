@@ -16,7 +16,7 @@ from service.events import (
     event_of,
     parse_event,
 )
-from service.problems import FieldError, Problem, ProblemKind
+from service.problems import NOTHING_STORED, FieldError, Problem, ProblemKind
 
 MAX_EVENTS = 10_000
 MAX_VALUES = 1_000_000
@@ -48,7 +48,7 @@ def parse_batch(body: bytes, media_type: str) -> list[Parsed]:
 def _no_batch(message: str) -> Problem:
     return Problem(
         ProblemKind.INVALID_BATCH,
-        "Nothing was stored.",
+        NOTHING_STORED,
         [FieldError(field="body", message=message)],
     )
 

@@ -9,7 +9,7 @@ from service.events import MAX_EVENT_BYTES
 from service.headers import header
 from service.ingest.inflating import CODINGS
 from service.ingest.patience import Patience
-from service.problems import FieldError, Problem, ProblemKind, first_errors
+from service.problems import NOTHING_STORED, FieldError, Problem, ProblemKind, first_errors
 
 BODY_SECONDS = 10.0
 """How long a body may take to arrive."""
@@ -44,7 +44,7 @@ def refuse_parameters(scope: Scope) -> None:
     if query := scope["query_string"]:
         raise Problem(
             ProblemKind.INVALID_QUERY,
-            "Nothing was stored.",
+            NOTHING_STORED,
             first_errors(
                 FieldError(field=name, message="Is not a parameter of this endpoint")
                 for name in QueryParams(query)

@@ -50,7 +50,8 @@ class Group:
     @property
     def unsettled(self) -> list[Event]:
         """The events of which it is not known what became of them."""
-        known = self._settled.refused | self._settled.broken
+        settled = self._settled
+        known = settled.refused | settled.broken | settled.known.keys()
         return [event for part in self._parts for event in part if event.event_id not in known]
 
     async def write(self, store: GroupStore) -> None:
@@ -90,7 +91,10 @@ class Group:
     def _count_rest(self, fate: Metric) -> None:
         parts, self._parts = self._parts, []
         for part in parts:
-            self._count(fate, self._count_refused(part))
+            # What is known was written by an attempt that had no end.
+            self._count_committed([one for one in part if one.event_id in self._settled.known])
+            left = [one for one in part if one.event_id not in self._settled.known]
+            self._count(fate, self._count_refused(left))
 
     def _count_refused(self, part: Sequence[Event]) -> int:
         """Count what can't be stored, and return how many others there are."""

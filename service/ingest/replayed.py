@@ -15,7 +15,7 @@ from service.metrics import count_database_error
 
 log = structlog.get_logger()
 
-PATIENCE = 12
+MOST_FAILURES = 12
 """How many attempts may fail for the sake of a segment's events before the others wait for another
 pass. To find one of a thousand takes eleven; each may last until its deadline."""
 STATEMENT_TIMEOUT = "57014"
@@ -41,7 +41,7 @@ class Replayed:
     def __init__(self, store: ReplayStore) -> None:
         self._store = store
         self._settled = Settled()
-        self._patience = PATIENCE
+        self._failures_left = MOST_FAILURES
         self._stuck: set[bytes] = set()
         self._untried: set[bytes] = set()
         self.events = 0
@@ -79,7 +79,7 @@ class Replayed:
 
     async def _write(self, events: Sequence[Event]) -> None:
         """Write events but for those that can't be, which are found by bisection."""
-        if self._patience <= 0:
+        if self._failures_left <= 0:
             self._untried.update(event.event_id for event in events)
             return
         try:
@@ -87,7 +87,7 @@ class Replayed:
         except (psycopg.Error, TimeoutError) as error:
             if not await self._may_be_their_fault(error):
                 raise
-            self._patience -= 1
+            self._failures_left -= 1
             count_database_error(error)
             if len(events) == 1:
                 log.error("spooled event not stored", error=first_line(error))

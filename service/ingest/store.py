@@ -104,7 +104,7 @@ class Store:
 
     async def check(self) -> None:
         """Raise what psycopg raises, TimeoutError, or OSError, unless events can be written."""
-        await self._in_time(min(CHECK_SECONDS, self._deadline_seconds / 2), self._check())
+        await self._in_time(self._check_seconds, self._check())
 
     async def _check(self) -> None:
         async with self._in_use() as connection, connection.transaction():
@@ -125,8 +125,11 @@ class Store:
 
     async def identity(self) -> str:
         """Return which database it is, however it is reached. Raises as check()."""
-        seconds = min(CHECK_SECONDS, self._deadline_seconds / 2)
-        return str(await self._in_time(seconds, self._value(self._identity)))
+        return str(await self._in_time(self._check_seconds, self._value(self._identity)))
+
+    @property
+    def _check_seconds(self) -> float:
+        return min(CHECK_SECONDS, self._deadline_seconds / 2)
 
     async def _value(self, query: bytes) -> Any:
         async with self._in_use() as connection:

@@ -53,6 +53,12 @@ def site(new_site: NewSite) -> Site:
 # Views
 
 
+def test_an_element_that_has_its_name_is_not_taken_for_it(new_site: NewSite) -> None:
+    site = new_site(f"{ALLOW} id=tallymark")
+    site.open()
+    site.expect_rows(site.view())
+
+
 def test_a_page_is_counted_without_a_preflight_or_a_cookie(
     context: BrowserContext, site: Site
 ) -> None:

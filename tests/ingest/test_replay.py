@@ -192,7 +192,7 @@ def test_a_replay_that_is_stopped_at_any_point_stores_each_event_once(
 
 
 @pytest.mark.parametrize("silent_before", [0, PROBE_SECONDS / 2, PROBE_SECONDS])
-@pytest.mark.parametrize("deadline_seconds", [0.5, 2.0])
+@pytest.mark.parametrize("deadline_seconds", [2.0, 5.0])
 def test_events_are_spooled_in_time_when_the_database_falls_silent(
     database_url: str, tmp_path: Path, deadline_seconds: float, silent_before: float
 ) -> None:

@@ -20,7 +20,7 @@ FEW = 3
 
 async def left_in(spool: Spool, size: int) -> None:
     """Return once no more bytes than these are left."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(150):
         while spool.bytes > size:  # noqa: ASYNC110 - polled, not announced
             await asyncio.sleep(0.02)
 
@@ -34,7 +34,7 @@ def test_an_event_that_can_t_be_stored_holds_no_neighbour_back(
     """It alone stays, through restarts, and is stored as soon as that can be."""
 
     async def scenario() -> None:
-        async with spooling(database_url, tmp_path, replay_seconds=0.3) as (_, spool):
+        async with spooling(database_url, tmp_path, replay_seconds=1.0) as (_, spool):
             await left_in(spool, len(encode(stuck)))
             assert stored_ids(database_url) == ids(fine)
             (path,) = await spool.segments()
@@ -44,10 +44,10 @@ def test_an_event_that_can_t_be_stored_holds_no_neighbour_back(
         async with spooling(database_url, tmp_path) as (_, spool):
             await emptied(spool)
 
-    fine = [numbered_event() for _ in range(800)]
+    fine = [numbered_event() for _ in range(60)]
     stuck = [event_of(user_id) for _ in range(FEW)]
     let_it_fail(database_url)
-    asyncio.run(leave(tmp_path, [*fine[:300], *stuck[:2], *fine[300:700], *stuck[2:], *fine[700:]]))
+    asyncio.run(leave(tmp_path, [*fine[:20], *stuck[:2], *fine[20:50], *stuck[2:], *fine[50:]]))
     with capture_logs() as entries:
         for _ in range(2):
             asyncio.run(scenario())
@@ -66,7 +66,7 @@ def test_what_stays_is_tried_less_and_less_often(
         return [one["next_in_seconds"] for one in told]
 
     async def scenario() -> None:
-        async with spooling(database_url, tmp_path), asyncio.timeout(40):
+        async with spooling(database_url, tmp_path), asyncio.timeout(150):
             while len(pauses()) < 4:  # noqa: ASYNC110 - polled, not announced
                 await asyncio.sleep(0.02)
 
