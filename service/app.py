@@ -125,7 +125,7 @@ def _replay(settings: Settings, spool: Spool, writer: Writer) -> Replay:
     async def refresh(start: datetime, end: datetime) -> None:
         await refresh_beside(settings.database_url, start, end)
 
-    return Replay(spool, _store(settings), away=lambda: writer.away, refresh=refresh)
+    return Replay(spool, _store(settings), known=writer, refresh=refresh)
 
 
 def _cors(origins: tuple[str, ...]) -> list[Middleware]:

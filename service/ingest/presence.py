@@ -25,6 +25,8 @@ class Presence:
         self._pause = FIRST_PAUSE_SECONDS
         self.away: str | None = None
         """Why events can't be written at the moment; None while they can."""
+        self.outages = 0
+        """How often they could not be."""
 
     def note_written(self) -> None:
         """Take note that events were committed."""
@@ -36,6 +38,7 @@ class Presence:
         failure = count_database_error(error)
         if failure is not Failure.RETRY:
             if self.away is None:
+                self.outages += 1
                 log.error("database is away", failure=failure.value, error=first_line(error))
             self.away = first_line(error)
             self._gone.set()

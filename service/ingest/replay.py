@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import psycopg
 import structlog
@@ -37,6 +37,18 @@ LONGEST_DELAY_SECONDS = 300.0
 """The same for a segment of which something can't be stored, while the database takes others."""
 
 
+class Outages(Protocol):
+    """What is known of the database by who writes to it."""
+
+    @property
+    def away(self) -> str | None:
+        """Why it can't be written to at the moment; None while it can."""
+
+    @property
+    def outages(self) -> int:
+        """How often it could not be."""
+
+
 class Replay:
     """Replays the spool, the oldest segment first, while it is entered as a context.
 
@@ -51,14 +63,15 @@ class Replay:
         spool: Spool,
         store: ReplayStore,
         *,
-        away: Callable[[], str | None],
+        known: Outages,
         refresh: Callable[[datetime, datetime], Awaitable[None]],
     ) -> None:
         self._spool = spool
         self._store = store
-        self._away = away
+        self._known = known
         self._refresh = refresh
         self._identity: str | None = None
+        self._outages = 0
         self._delays = Delays()
         self._adopt_at = time.monotonic() + ADOPT_SECONDS
         self._task: asyncio.Task[None] | None = None
@@ -84,8 +97,8 @@ class Replay:
         while True:
             await asyncio.sleep(pause)
             try:
-                is_there = self._away() is None
-                if is_there and (self._identity is None or self._spool.bytes):
+                is_there = self._known.away is None
+                if is_there and self._may_be_another():
                     await self._identify()
                 await self._adopt()
                 if is_there and self._spool.bytes:
@@ -97,9 +110,16 @@ class Replay:
                 log.error("replay failed", error=first_line(error))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
+    def _may_be_another(self) -> bool:
+        # What comes back after an outage need not be what went.
+        is_new = self._identity is None or self._outages != self._known.outages
+        return is_new or self._spool.bytes > 0
+
     async def _identify(self) -> None:
         """Let the spool know its database, also where it has become another one."""
+        outages = self._known.outages
         identity = await self._store.identity()
+        self._outages = outages
         await self._spool.bind(identity)
         if identity != self._identity:
             self._identity = identity
@@ -156,7 +176,7 @@ class Replay:
             await replayed.write(batch)
             await asyncio.sleep(time.monotonic() - began)
         left, damaged = replayed.left, replayed.damaged
-        if len(left) < replayed.events or damaged or not left:
+        if len(left) < replayed.events or damaged or not left or replayed.has_untried:
             await self._spool.remove(path, damaged=damaged > 0, left=left)
         log.info(
             "replayed",

@@ -55,6 +55,11 @@ class Replayed:
         """The earliest and the latest timestamp of what is done, if there is any."""
 
     @property
+    def has_untried(self) -> bool:
+        """Whether some were not tried: what is left has another order then, these first."""
+        return bool(self._untried)
+
+    @property
     def stored_already(self) -> int:
         """How many of them were stored before."""
         return self._settled.known.total()

@@ -105,6 +105,11 @@ class Writer:
         return self._presence.away
 
     @property
+    def outages(self) -> int:
+        """How often it could not be written to."""
+        return self._presence.outages
+
+    @property
     def full(self) -> bool:
         """Whether another event would be answered 503."""
         return not self._has_room(1)

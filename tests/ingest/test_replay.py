@@ -46,7 +46,7 @@ async def spooling(
         await refresh_beside(url, start, end)
 
     store = Store(url, deadline_seconds=replay_seconds)
-    replayed = Replay(spool, store, away=lambda: writer.away, refresh=refresh)
+    replayed = Replay(spool, store, known=writer, refresh=refresh)
     async with spool, replayed, writer:
         yield writer, spool
 
@@ -91,6 +91,51 @@ def test_without_its_table_the_database_is_away_and_events_are_kept(
     events = [numbered_event() for _ in range(10)]
     asyncio.run(scenario())
     assert stored_ids(database_url) == ids(events)
+
+
+def test_a_database_that_was_replaced_during_an_outage_gets_what_is_spooled_for_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Nothing was spooled when it was replaced, so that nothing asked which one it is."""
+
+    async def scenario() -> None:
+        async with spooling(proxy.url, tmp_path) as (writer, spool):
+            await writer.keep([events[0]])
+            await marked(tmp_path, identity())
+            outages = writer.outages
+            with psycopg.connect(database_url) as other:
+                other.execute("update database_identity set id = gen_random_uuid()")
+            proxy.refuse()
+            async with asyncio.timeout(30):
+                while writer.outages == outages:  # noqa: ASYNC110 - polled, not announced
+                    await asyncio.sleep(0.02)
+            proxy.pass_on()
+            await marked(tmp_path, identity())
+            proxy.refuse()
+            for event in events[1:]:
+                await writer.keep([event])
+            assert spool.bytes > 0
+            proxy.pass_on()
+            await emptied(spool)
+            assert spool.foreign == 0
+
+    def identity() -> str:
+        with psycopg.connect(database_url) as connection:
+            row = connection.execute("select id::text from database_identity").fetchone()
+        assert row is not None
+        return str(row[0])
+
+    events = [numbered_event() for _ in range(5)]
+    with Proxy(database_url) as proxy:
+        asyncio.run(scenario())
+    assert stored_ids(database_url) == ids(events)
+
+
+async def marked(directory: Path, identity: str) -> None:
+    """Return once a folder is for this database, and none for another one."""
+    async with asyncio.timeout(30):
+        while {path.read_text() for path in directory.glob("*/database")} != {identity}:  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(0.02)
 
 
 def test_a_refused_event_of_the_spool_is_set_aside(database_url: str, tmp_path: Path) -> None:

@@ -58,6 +58,23 @@ def test_an_event_that_can_t_be_stored_holds_no_neighbour_back(
     assert stored_ids(database_url) == ids([*fine, *stuck])
 
 
+def test_events_that_can_t_be_stored_at_the_head_of_a_file_do_not_hold_it_up(
+    database_url: str, tmp_path: Path
+) -> None:
+    """To find two of a thousand takes all attempts of a pass: the others have the next one."""
+
+    async def scenario() -> None:
+        async with spooling(database_url, tmp_path) as (_, spool):
+            await left_in(spool, len(encode(stuck)))
+
+    stuck = [event_of(DEFECT) for _ in range(2)]
+    fine = [numbered_event() for _ in range(998)]
+    let_it_fail(database_url)
+    asyncio.run(leave(tmp_path, [*stuck, *fine]))
+    asyncio.run(scenario())
+    assert stored_ids(database_url) == ids(fine)
+
+
 def test_what_stays_is_tried_less_and_less_often(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
