@@ -1,0 +1,123 @@
+"""Connections of senders that don't wait, send what is no request, or go: over real sockets."""
+
+import asyncio
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tests.support.services import serving
+
+PADDING = b"x" * 16_000
+MANY = 4_000
+"""So many requests with their padding are 64 MB."""
+
+
+@pytest.mark.parametrize("name", ["connection_made"])
+def test_uvicorn_still_has_what_is_overridden(name: str) -> None:
+    assert name in vars(HttpToolsProtocol)
+    assert "resume_reading" in vars(FlowControl)
+
+
+@contextmanager
+def connected(app: ASGIApp) -> Iterator[socket.socket]:
+    """Yield a connection to an application that is served."""
+    with serving(app) as base_url:
+        port = int(base_url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            yield connection
+
+
+def everything(connection: socket.socket) -> bytes:
+    """Return all that comes until the other side closes."""
+    return b"".join(iter(lambda: connection.recv(1 << 20), b""))
+
+
+async def answer_lifespan(receive: Receive, send: Send) -> None:
+    for what in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{what}.complete"})
+
+
+# Senders that don't wait
+
+
+class Holding:
+    """An application that answers some requests with their path, and the others when told to."""
+
+    def __init__(self, at_once: int) -> None:
+        self.left = at_once
+        self.holds = threading.Event()
+        self._go_on = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def go_on(self) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._go_on.set)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            self._loop = asyncio.get_running_loop()
+            await answer_lifespan(receive, send)
+            return
+        if self.left == 0:
+            self.holds.set()
+            await self._go_on.wait()
+        else:
+            self.left -= 1
+        await PlainTextResponse(f"{scope['path']}\n")(scope, receive, send)
+
+
+def padded(number: int, more: bytes = b"") -> bytes:
+    return b"GET /%d HTTP/1.1\r\nHost: x\r\n%bPadding: %b\r\n\r\n" % (number, more, PADDING)
+
+
+def send_until_it_stops(connection: socket.socket) -> tuple[int, bytes]:
+    """Return how many requests were sent, and what is left to send of the last one."""
+    connection.settimeout(1)
+    for number in range(MANY):
+        left = memoryview(padded(number))
+        while left:
+            try:
+                left = left[connection.send(left) :]
+            except TimeoutError:
+                return number + 1, bytes(left)
+    return MANY, b""
+
+
+def test_requests_are_not_read_before_those_in_front_are_answered() -> None:
+    app = Holding(at_once=200)
+    with connected(app) as connection:
+        sent, left = send_until_it_stops(connection)
+        assert app.holds.wait(20)
+        app.go_on()
+        # The kernel takes some megabytes; a read for each answer would take 50 more.
+        assert sent < MANY / 2
+        connection.settimeout(20)
+        connection.sendall(left + padded(sent, b"Connection: close\r\n"))
+        paths = re.findall(rb"^/(\d+)$", everything(connection), re.MULTILINE)
+    assert [int(path) for path in paths] == list(range(sent + 1))
+
+
+def test_a_body_is_read_on_once_it_is_its_turn() -> None:
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await answer_lifespan(receive, send)
+            return
+        body = await Request(scope, receive).body()
+        await PlainTextResponse(f"{len(body)}\n")(scope, receive, send)
+
+    size = 1_000_000
+    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+    with connected(echo) as connection:
+        connection.sendall(post * 4 + padded(1, b"Connection: close\r\n"))
+        lengths = re.findall(rb"^(\d+)$", everything(connection), re.MULTILINE)
+    assert lengths == [b"%d" % size] * 4 + [b"0"]
