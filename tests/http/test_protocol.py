@@ -21,7 +21,10 @@ MANY = 4_000
 """So many requests with their padding are 64 MB."""
 
 
-@pytest.mark.parametrize("name", ["connection_made"])
+OVERRIDDEN = ["connection_made", "data_received", "send_400_response", "_start_asgi_task"]
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
 def test_uvicorn_still_has_what_is_overridden(name: str) -> None:
     assert name in vars(HttpToolsProtocol)
     assert "resume_reading" in vars(FlowControl)
@@ -107,17 +110,76 @@ def test_requests_are_not_read_before_those_in_front_are_answered() -> None:
     assert [int(path) for path in paths] == list(range(sent + 1))
 
 
-def test_a_body_is_read_on_once_it_is_its_turn() -> None:
-    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await answer_lifespan(receive, send)
-            return
-        body = await Request(scope, receive).body()
-        await PlainTextResponse(f"{len(body)}\n")(scope, receive, send)
+async def count_body(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the length of the body."""
+    if scope["type"] == "lifespan":
+        await answer_lifespan(receive, send)
+        return
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(f"{len(body)}\n")(scope, receive, send)
 
+
+def test_a_body_is_read_on_once_it_is_its_turn() -> None:
     size = 1_000_000
     post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
-    with connected(echo) as connection:
+    with connected(count_body) as connection:
         connection.sendall(post * 4 + padded(1, b"Connection: close\r\n"))
         lengths = re.findall(rb"^(\d+)$", everything(connection), re.MULTILINE)
     assert lengths == [b"%d" % size] * 4 + [b"0"]
+
+
+# What is no request
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+BROKEN = CHUNKED + b"no length\r\n"
+BAD_PATH = b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        pytest.param(POST + b"}", [200], id="a byte too many"),
+        pytest.param(POST + b"\1no request\r\n\r\n", [200], id="no request"),
+        pytest.param(POST + BAD_PATH + POST, [200], id="a bad path"),
+        pytest.param(POST * 3 + b"}", [200] * 3, id="three before it"),
+        pytest.param(POST + BROKEN, [200], id="a broken body"),
+        pytest.param(POST * 2 + BROKEN, [200] * 2, id="a broken body, and two before it"),
+        pytest.param(CHUNKED + b"0\r\n\r\n" + b"}", [200], id="a byte after the last chunk"),
+        pytest.param(b"}", [400], id="nothing before it"),
+        pytest.param(BROKEN, [400], id="only a broken body"),
+    ],
+)
+def test_what_is_no_request_is_refused_once_those_before_it_are_answered(
+    sent: bytes, statuses: list[int]
+) -> None:
+    with connected(count_body) as connection:
+        connection.sendall(sent)
+        answers = everything(connection)
+    assert [int(status) for status in re.findall(rb"HTTP/1.1 (\d+)", answers)] == statuses
+    # Only the last one says that the connection ends.
+    assert answers.count(b"connection: close\r\n") == 1
+    assert b"connection: close" in answers.rpartition(b"HTTP/1.1 ")[2]
+
+
+def test_what_is_no_request_is_refused_alone_after_an_answer() -> None:
+    with connected(count_body) as connection:
+        connection.sendall(POST)
+        assert connection.recv(1 << 20).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"}" + POST)
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_what_follows_what_is_no_request_costs_no_answer() -> None:
+    app = Holding(at_once=0)
+    with connected(app) as connection:
+        connection.sendall(b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n}")
+        assert app.holds.wait(20)
+        connection.sendall(POST)
+        app.go_on()
+        answers = everything(connection)
+    assert answers.startswith(b"HTTP/1.1 200 ")
+    assert answers.endswith(b"\r\n/first\n")
+    assert answers.count(b"HTTP/1.1 ") == 1
