@@ -45,11 +45,18 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(cast("asyncio.Transport", JoiningTransport(transport)))
         self.flow = Flow(self.transport, self.pipeline)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request under way that its sender has gone, and forget those that wait."""
+        if self.pipeline and self._running is not None:
+            self.pipeline.clear()
+            self.cycle = self._running  # uvicorn tells only the one that was read last.
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         """Read what was sent, unless it comes after what is no request.
 
-        That is taken and dropped: to close a connection with bytes unread resets it, and the last
-        answer might be lost.
+        That is dropped, and logged no more. It is taken, since to close a connection with bytes
+        unread resets it, and the last answer might be lost.
         """
         if not self._refused:
             super().data_received(data)

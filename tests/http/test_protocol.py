@@ -21,7 +21,13 @@ MANY = 4_000
 """So many requests with their padding are 64 MB."""
 
 
-OVERRIDDEN = ["connection_made", "data_received", "send_400_response", "_start_asgi_task"]
+OVERRIDDEN = [
+    "connection_made",
+    "connection_lost",
+    "data_received",
+    "send_400_response",
+    "_start_asgi_task",
+]
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)
@@ -172,7 +178,9 @@ def test_what_is_no_request_is_refused_alone_after_an_answer() -> None:
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
-def test_what_follows_what_is_no_request_costs_no_answer() -> None:
+def test_what_follows_what_is_no_request_is_neither_answered_nor_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     app = Holding(at_once=0)
     with connected(app) as connection:
         connection.sendall(b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n}")
@@ -183,3 +191,45 @@ def test_what_follows_what_is_no_request_costs_no_answer() -> None:
     assert answers.startswith(b"HTTP/1.1 200 ")
     assert answers.endswith(b"\r\n/first\n")
     assert answers.count(b"HTTP/1.1 ") == 1
+    assert caplog.messages.count("Invalid HTTP request received.") == 1
+
+
+# Senders that go
+
+
+class Endless:
+    """An application that streams until the other side has gone, and counts its requests."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.told = threading.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await answer_lifespan(receive, send)
+            return
+        self.requests += 1
+        streaming = asyncio.create_task(self._stream(send))
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.told.set()
+        finally:
+            streaming.cancel()
+
+    async def _stream(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": PADDING, "more_body": True})
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 3])
+def test_an_answer_under_way_is_told_that_its_reader_has_gone(waiting: int) -> None:
+    app = Endless()
+    with connected(app) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * (1 + waiting))
+        assert connection.recv(1 << 10).startswith(b"HTTP/1.1 200 ")
+        connection.close()
+        assert app.told.wait(20)
+    assert app.requests == 1
