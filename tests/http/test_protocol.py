@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tests.http.test_joining import answer_lifespan
 from tests.support.services import serving
 
 PADDING = b"x" * 16_000
@@ -48,12 +49,6 @@ def connected(app: ASGIApp) -> Iterator[socket.socket]:
 def everything(connection: socket.socket) -> bytes:
     """Return all that comes until the other side closes."""
     return b"".join(iter(lambda: connection.recv(1 << 20), b""))
-
-
-async def answer_lifespan(receive: Receive, send: Send) -> None:
-    for what in ("startup", "shutdown"):
-        await receive()
-        await send({"type": f"lifespan.{what}.complete"})
 
 
 # Senders that don't wait
