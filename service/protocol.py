@@ -47,7 +47,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request under way that its sender has gone, and forget those that wait."""
-        if self.pipeline and self._running is not None:
+        if self._running is not None:
             self.pipeline.clear()
             self.cycle = self._running  # uvicorn tells only the one that was read last.
         super().connection_lost(exc)
