@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, cast
-
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from typing import Any
 
 HELD_BYTES = 64 * 1024
 """As much may be held back; more is handed on at once, so that a slow reader stops the writer."""
@@ -55,11 +53,3 @@ class JoiningTransport:
         # The peer may have gone since it was written.
         if held and not self._transport.is_closing():
             self._transport.write(b"".join(held))
-
-
-class JoiningProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, over a transport that joins what is written."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to serve a connection."""
-        super().connection_made(cast("asyncio.Transport", JoiningTransport(transport)))

@@ -14,8 +14,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.app import create_app
-from service.joining import JoiningProtocol
 from service.logs import configure_logging
+from service.protocol import Protocol
 from service.settings import Settings
 
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ def configuration(app: ASGIApp, shutdown_seconds: float) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=JoiningProtocol,
+        http=Protocol,
         lifespan="on",
         access_log=False,
         log_config=None,
