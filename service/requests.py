@@ -1,5 +1,6 @@
 """What holds for every request: an id, a line in the log, and an answer whatever happens."""
 
+import asyncio
 import random
 import re
 import time
@@ -36,6 +37,11 @@ _NAMES = (
 _NO_UPGRADE = Problem(
     ProblemKind.MALFORMED_REQUEST,
     "There is no protocol to upgrade to: send the request without the header Upgrade.",
+    headers={"Connection": "close"},
+)
+_STOPPING = Problem(
+    ProblemKind.STOPPING,
+    "The request was not done in time. Send it again.",
     headers={"Connection": "close"},
 )
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -108,7 +114,10 @@ class Requests:
 
 
 class Failures:
-    """Middleware around the routes: what they fail to answer is answered, as any other request."""
+    """Middleware around the routes: what they fail to answer is answered, as any other request.
+
+    So is what a stop cancels before its answer has begun: 503, with nothing stored.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -128,7 +137,7 @@ class Failures:
         try:
             if header(scope, b"upgrade") is not None:
                 # The parser takes such a request to end with its head, and its body for the next.
-                await _NO_UPGRADE.response(scope["request_id"])(scope, receive, send_and_note)
+                await _answer(_NO_UPGRADE, scope, receive, send_and_note)
             else:
                 await self._app(scope, receive, send_and_note)
         except Exception:
@@ -136,7 +145,11 @@ class Failures:
             if begun:
                 raise  # All that is left is to cut it short.
             problem = Problem(ProblemKind.DEFECT, "The fault is ours, and has been logged.")
-            await problem.response(scope["request_id"])(scope, receive, send)
+            await _answer(problem, scope, receive, send)
+        except asyncio.CancelledError:
+            # So uvicorn ends what a stop does not wait for. What has begun is cut short.
+            if not begun:
+                await _answer(_STOPPING, scope, receive, send)
 
 
 class Direct:
@@ -160,8 +173,7 @@ class Direct:
         try:
             await self._route.app(scope, receive, send)
         except Problem as problem:
-            response = await answer_problem(Request(scope), problem)
-            await response(scope, receive, send)
+            await _answer(problem, scope, receive, send)
 
 
 def _note_of(scope: Scope, status: int) -> Note:
@@ -202,6 +214,11 @@ def _request_id(scope: Scope) -> str:
         return given.decode()
     # No secret, so the kernel need not be asked for it.
     return f"{random.getrandbits(64):016x}"
+
+
+async def _answer(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    response = await answer_problem(Request(scope), problem)
+    await response(scope, receive, send)
 
 
 async def answer_problem(request: Request, problem: Problem) -> Response:
