@@ -98,7 +98,6 @@ class Requests:
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
         if status == 202 and not self._log_ingest_requests:
             return
-        problem: Problem | None = scope.get("problem")
         path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "backslashreplace")
         log.log(
             40 if status >= 500 else _LEVELS.get(scope["path"], 20),
@@ -108,8 +107,7 @@ class Requests:
             status=status,
             milliseconds=round(seconds * 1000, 2),
             request_id=scope["request_id"],
-            **({} if problem is None else {"problem": problem.kind.slug}),
-            **({} if problem is None or not problem.errors else {"errors": _errors(problem)}),
+            **scope.get("problem", {}),
         )
 
 
@@ -199,9 +197,10 @@ def _route_of(scope: Scope) -> str:
     return "none"
 
 
-def _errors(problem: Problem) -> list[str]:
-    """Return what was wrong, without the names that a sender chose: they are its data."""
-    return [f"{_own_part(error['field'])}: {error['message']}" for error in problem.errors]
+def _logged(problem: Problem) -> dict[str, Any]:
+    """Return what the log says of a problem, without the names that a sender chose: its data."""
+    errors = [f"{_own_part(error['field'])}: {error['message']}" for error in problem.errors]
+    return {"problem": problem.kind.slug} | ({"errors": errors} if errors else {})
 
 
 def _own_part(field: str) -> str:
@@ -223,7 +222,8 @@ async def _answer(problem: Problem, scope: Scope, receive: Receive, send: Send) 
 
 async def answer_problem(request: Request, problem: Problem) -> Response:
     """Exception handler: answer a Problem as problem+json."""
-    request.scope["problem"] = problem
+    # Not the exception: its traceback leads to the body, and back to the scope, which is a cycle.
+    request.scope["problem"] = _logged(problem)
     return problem.response(request.scope.get("request_id"))
 
 
