@@ -9,6 +9,7 @@ from service.events import MAX_EVENT_BYTES
 from service.headers import header
 from service.ingest.inflating import CODINGS
 from service.ingest.patience import Patience
+from service.ingest.room import Room
 from service.problems import NOTHING_STORED, FieldError, Problem, ProblemKind, first_errors
 
 BODY_SECONDS = 10.0
@@ -79,31 +80,42 @@ def coding_of(scope: Scope, rules: BodyRules) -> str:
     return coding
 
 
-async def read_body(scope: Scope, receive: Receive, rules: BodyRules, patience: Patience) -> bytes:
-    """Return the body as it was sent. Raises Problem where it is too large, or too slow."""
+async def read_body(
+    scope: Scope, receive: Receive, rules: BodyRules, patience: Patience, room: Room
+) -> bytes:
+    """Return the body as it was sent.
+
+    Raises Problem where it is too large, or too slow, or there is no room for it as it arrives.
+    """
     announced = _announced_bytes(scope)
     if announced > rules.max_bytes:
         raise _too_large(rules, {} if announced <= DROPPED_BYTES else CLOSE)
     try:
-        return await patience.wait_for(_received(receive, rules))
+        return await patience.wait_for(_received(receive, rules, room))
     except TimeoutError:
         raise Problem(
             ProblemKind.BODY_TIMEOUT, "The body did not arrive in time.", headers=CLOSE
         ) from None
 
 
-async def _received(receive: Receive, rules: BodyRules) -> bytes:
+async def _received(receive: Receive, rules: BodyRules, room: Room) -> bytes:
     body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Problem(ProblemKind.MALFORMED_REQUEST, "The body was cut short.")
-        body += message.get("body", b"")
-        if len(body) > rules.max_bytes:
-            raise _too_large(rules, CLOSE)
-        more = message.get("more_body", False)
-    return bytes(body)
+    held = 0
+    try:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Problem(ProblemKind.MALFORMED_REQUEST, "The body was cut short.")
+            body += message.get("body", b"")
+            if len(body) > rules.max_bytes:
+                raise _too_large(rules, CLOSE)
+            if not message.get("more_body", False):
+                return bytes(body)
+            # What arrives in one piece needs none: others that are slow don't keep it out.
+            room.take(len(body) - held, held=held)
+            held = len(body)
+    finally:
+        room.give_back(held)
 
 
 def _announced_bytes(scope: Scope) -> int:
