@@ -17,13 +17,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.analytics.parameters import OverTimeQuery
 from service.events import FIELD_NAMES
-from service.headers import header
+from service.headers import announced_bytes, header
 from service.metrics import REQUEST_SECONDS, REQUESTS
 from service.problems import Problem, ProblemKind
 
 log = structlog.get_logger()
 
 REQUEST_ID = "X-Request-ID"
+DROPPED_BYTES = 1024 * 1024
+"""A body of which no more than this is announced is read and dropped after an early answer: a
+client that is cut off while it sends may not see the answer. Others are cut off."""
 _NAMES = (
     FIELD_NAMES
     | OverTimeQuery.model_fields.keys()
@@ -46,6 +49,7 @@ _STOPPING = Problem(
 )
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_CLOSE = (b"connection", b"close")
 _LEVELS = {"/metrics": 10}
 """Scrapes come all the time: DEBUG. Else INFO, and ERROR from 500 on."""
 
@@ -78,6 +82,8 @@ class Requests:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.encode()))
+                if _CLOSE not in message["headers"] and _is_left_unread(scope):
+                    message["headers"].append(_CLOSE)
             await send(message)
 
         try:
@@ -172,6 +178,13 @@ class Direct:
             await self._route.app(scope, receive, send)
         except Problem as problem:
             await _answer(problem, scope, receive, send)
+
+
+def _is_left_unread(scope: Scope) -> bool:
+    """Whether more of the body may come than is read and dropped."""
+    return "body_is_read" not in scope and (
+        header(scope, b"transfer-encoding") is not None or announced_bytes(scope) > DROPPED_BYTES
+    )
 
 
 def _note_of(scope: Scope, status: int) -> Note:
