@@ -401,6 +401,7 @@ def _post_event() -> dict[str, Any]:
                 ProblemKind.DEFECT,
                 ProblemKind.QUEUE_FULL,
                 ProblemKind.NOT_STORED,
+                ProblemKind.STOPPING,
             ),
         },
     }

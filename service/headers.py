@@ -10,3 +10,9 @@ def header(scope: Scope, name: bytes) -> bytes | None:
         if key == name:
             return value
     return None
+
+
+def announced_bytes(scope: Scope) -> int:
+    """Return how long the body is to be; 0 where no header says so."""
+    # httptools has seen to it that these are digits; leading zeros may be thousands.
+    return int((header(scope, b"content-length") or b"").lstrip(b"0") or 0)

@@ -53,6 +53,7 @@ class ProblemKind(Enum):
     EVENTS_UNAVAILABLE = ("events-unavailable", 503, "The database did not answer in time", 2)
     EXPORTS_BUSY = ("exports-busy", 503, "As many exports as may be are under way", 10)
     NOT_READY = ("not-ready", 503, "The service can't keep events now", 2)
+    STOPPING = ("stopping", 503, "The service is being stopped", 2)
 
     def __init__(self, slug: str, status: int, title: str, retry_after: int | None) -> None:
         self.slug = slug

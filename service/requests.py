@@ -1,5 +1,6 @@
 """What holds for every request: an id, a line in the log, and an answer whatever happens."""
 
+import asyncio
 import random
 import re
 import time
@@ -16,13 +17,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.analytics.parameters import OverTimeQuery
 from service.events import FIELD_NAMES
-from service.headers import header
+from service.headers import announced_bytes, header
 from service.metrics import REQUEST_SECONDS, REQUESTS
 from service.problems import Problem, ProblemKind
 
 log = structlog.get_logger()
 
 REQUEST_ID = "X-Request-ID"
+DROPPED_BYTES = 1024 * 1024
+"""A body of which no more than this is announced is read and dropped after an early answer: a
+client that is cut off while it sends may not see the answer. Others are cut off."""
 _NAMES = (
     FIELD_NAMES
     | OverTimeQuery.model_fields.keys()
@@ -38,8 +42,14 @@ _NO_UPGRADE = Problem(
     "There is no protocol to upgrade to: send the request without the header Upgrade.",
     headers={"Connection": "close"},
 )
+_STOPPING = Problem(
+    ProblemKind.STOPPING,
+    "The request was not done in time. Send it again.",
+    headers={"Connection": "close"},
+)
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_CLOSE = (b"connection", b"close")
 _LEVELS = {"/metrics": 10}
 """Scrapes come all the time: DEBUG. Else INFO, and ERROR from 500 on."""
 
@@ -72,6 +82,8 @@ class Requests:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.encode()))
+                if _CLOSE not in message["headers"] and _is_left_unread(scope):
+                    message["headers"].append(_CLOSE)
             await send(message)
 
         try:
@@ -92,7 +104,6 @@ class Requests:
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
         if status == 202 and not self._log_ingest_requests:
             return
-        problem: Problem | None = scope.get("problem")
         path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "backslashreplace")
         log.log(
             40 if status >= 500 else _LEVELS.get(scope["path"], 20),
@@ -102,13 +113,15 @@ class Requests:
             status=status,
             milliseconds=round(seconds * 1000, 2),
             request_id=scope["request_id"],
-            **({} if problem is None else {"problem": problem.kind.slug}),
-            **({} if problem is None or not problem.errors else {"errors": _errors(problem)}),
+            **scope.get("problem", {}),
         )
 
 
 class Failures:
-    """Middleware around the routes: what they fail to answer is answered, as any other request."""
+    """Middleware around the routes: what they fail to answer is answered, as any other request.
+
+    So is what a stop cancels before its answer has begun: 503, with nothing stored.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -128,7 +141,7 @@ class Failures:
         try:
             if header(scope, b"upgrade") is not None:
                 # The parser takes such a request to end with its head, and its body for the next.
-                await _NO_UPGRADE.response(scope["request_id"])(scope, receive, send_and_note)
+                await _answer(_NO_UPGRADE, scope, receive, send_and_note)
             else:
                 await self._app(scope, receive, send_and_note)
         except Exception:
@@ -136,7 +149,11 @@ class Failures:
             if begun:
                 raise  # All that is left is to cut it short.
             problem = Problem(ProblemKind.DEFECT, "The fault is ours, and has been logged.")
-            await problem.response(scope["request_id"])(scope, receive, send)
+            await _answer(problem, scope, receive, send)
+        except asyncio.CancelledError:
+            # So uvicorn ends what a stop does not wait for. What has begun is cut short.
+            if not begun:
+                await _answer(_STOPPING, scope, receive, send)
 
 
 class Direct:
@@ -160,8 +177,14 @@ class Direct:
         try:
             await self._route.app(scope, receive, send)
         except Problem as problem:
-            response = await answer_problem(Request(scope), problem)
-            await response(scope, receive, send)
+            await _answer(problem, scope, receive, send)
+
+
+def _is_left_unread(scope: Scope) -> bool:
+    """Whether more of the body may come than is read and dropped."""
+    return "body_is_read" not in scope and (
+        header(scope, b"transfer-encoding") is not None or announced_bytes(scope) > DROPPED_BYTES
+    )
 
 
 def _note_of(scope: Scope, status: int) -> Note:
@@ -187,9 +210,10 @@ def _route_of(scope: Scope) -> str:
     return "none"
 
 
-def _errors(problem: Problem) -> list[str]:
-    """Return what was wrong, without the names that a sender chose: they are its data."""
-    return [f"{_own_part(error['field'])}: {error['message']}" for error in problem.errors]
+def _logged(problem: Problem) -> dict[str, Any]:
+    """Return what the log says of a problem, without the names that a sender chose: its data."""
+    errors = [f"{_own_part(error['field'])}: {error['message']}" for error in problem.errors]
+    return {"problem": problem.kind.slug} | ({"errors": errors} if errors else {})
 
 
 def _own_part(field: str) -> str:
@@ -204,9 +228,15 @@ def _request_id(scope: Scope) -> str:
     return f"{random.getrandbits(64):016x}"
 
 
+async def _answer(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    response = await answer_problem(Request(scope), problem)
+    await response(scope, receive, send)
+
+
 async def answer_problem(request: Request, problem: Problem) -> Response:
     """Exception handler: answer a Problem as problem+json."""
-    request.scope["problem"] = problem
+    # Not the exception: its traceback leads to the body, and back to the scope, which is a cycle.
+    request.scope["problem"] = _logged(problem)
     return problem.response(request.scope.get("request_id"))
 
 

@@ -6,17 +6,14 @@ from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope
 
 from service.events import MAX_EVENT_BYTES
-from service.headers import header
+from service.headers import announced_bytes, header
 from service.ingest.inflating import CODINGS
 from service.ingest.patience import Patience
+from service.ingest.room import Room
 from service.problems import NOTHING_STORED, FieldError, Problem, ProblemKind, first_errors
 
 BODY_SECONDS = 10.0
 """How long a body may take to arrive."""
-
-DROPPED_BYTES = 1024 * 1024
-"""A body that is too large, but announces no more than this, is read and dropped after the answer:
-a client that is cut off while it sends may not see the answer. Others are cut off."""
 
 CLOSE = {"Connection": "close"}
 
@@ -79,38 +76,46 @@ def coding_of(scope: Scope, rules: BodyRules) -> str:
     return coding
 
 
-async def read_body(scope: Scope, receive: Receive, rules: BodyRules, patience: Patience) -> bytes:
-    """Return the body as it was sent. Raises Problem where it is too large, or too slow."""
-    announced = _announced_bytes(scope)
-    if announced > rules.max_bytes:
-        raise _too_large(rules, {} if announced <= DROPPED_BYTES else CLOSE)
+async def read_body(
+    scope: Scope, receive: Receive, rules: BodyRules, patience: Patience, room: Room
+) -> bytes:
+    """Return the body as it was sent.
+
+    Raises Problem where it is too large, or too slow, or there is no room for it as it arrives.
+    Once it is read the scope bears `body_is_read`: see service/requests.py.
+    """
+    if announced_bytes(scope) > rules.max_bytes:
+        raise _too_large(rules)
     try:
-        return await patience.wait_for(_received(receive, rules))
+        body = await patience.wait_for(_received(receive, rules, room))
     except TimeoutError:
         raise Problem(
             ProblemKind.BODY_TIMEOUT, "The body did not arrive in time.", headers=CLOSE
         ) from None
+    scope["body_is_read"] = True
+    return body
 
 
-async def _received(receive: Receive, rules: BodyRules) -> bytes:
+async def _received(receive: Receive, rules: BodyRules, room: Room) -> bytes:
     body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Problem(ProblemKind.MALFORMED_REQUEST, "The body was cut short.")
-        body += message.get("body", b"")
-        if len(body) > rules.max_bytes:
-            raise _too_large(rules, CLOSE)
-        more = message.get("more_body", False)
-    return bytes(body)
+    held = 0
+    try:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Problem(ProblemKind.MALFORMED_REQUEST, "The body was cut short.")
+            body += message.get("body", b"")
+            if len(body) > rules.max_bytes:
+                raise _too_large(rules)
+            if not message.get("more_body", False):
+                return bytes(body)
+            # What arrives in one piece needs none: others that are slow don't keep it out.
+            room.take(len(body) - held, held=held)
+            held = len(body)
+    finally:
+        room.give_back(held)
 
 
-def _announced_bytes(scope: Scope) -> int:
-    # httptools has seen to it that these are digits; leading zeros may be thousands.
-    return int((header(scope, b"content-length") or b"").lstrip(b"0") or 0)
-
-
-def _too_large(rules: BodyRules, headers: dict[str, str]) -> Problem:
+def _too_large(rules: BodyRules) -> Problem:
     detail = f"The body of the {rules.noun} may be at most {rules.max_bytes} bytes."
-    return Problem(ProblemKind.BODY_TOO_LARGE, detail, headers=headers)
+    return Problem(ProblemKind.BODY_TOO_LARGE, detail)

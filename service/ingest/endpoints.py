@@ -19,6 +19,7 @@ from service.ingest.bodies import (
 )
 from service.ingest.parser import Parser
 from service.ingest.patience import Patience
+from service.ingest.room import Room
 from service.ingest.waiting import Kept
 from service.ingest.writer import Writer
 from service.problems import Problem, ProblemKind
@@ -27,17 +28,18 @@ from service.problems import Problem, ProblemKind
 def routes(writer: Writer, *, waiting_bytes: int) -> list[Route]:
     """Return the routes of ingest, that of POST /events first.
 
-    So many bytes of batches may wait to be parsed; one more is answered 503.
+    So many bytes of bodies may be arriving, or wait to be parsed; one more is answered 503.
     """
     patience = Patience(BODY_SECONDS)
-    parser = Parser(waiting_bytes=waiting_bytes)
+    room = Room(waiting_bytes)
+    parser = Parser(room)
 
     async def post_batch(request: Request) -> Response:
         scope = request.scope
         media_type = media_type_of(scope, BATCH)
         coding = coding_of(scope, BATCH)
         refuse_parameters(scope)
-        body = await read_body(scope, request.receive, BATCH, patience)
+        body = await read_body(scope, request.receive, BATCH, patience, room)
         expires = writer.deadline()
         parsed = await parser.parse(body, coding, media_type, expires=expires)
         try:
@@ -52,7 +54,7 @@ def routes(writer: Writer, *, waiting_bytes: int) -> list[Route]:
         return await writer.keep(list(events.values()), expires=expires) if events else Kept()
 
     return [
-        Route("/events", PostEvent(writer, patience), methods=["POST"]),
+        Route("/events", PostEvent(writer, patience, room), methods=["POST"]),
         OwnPathRoute("/events/batch", post_batch, methods=["POST"]),
     ]
 
@@ -63,9 +65,10 @@ class PostEvent:
     Raises Problem, as endpoints do, before it has begun to answer.
     """
 
-    def __init__(self, writer: Writer, patience: Patience) -> None:
+    def __init__(self, writer: Writer, patience: Patience, room: Room) -> None:
         self._writer = writer
         self._patience = patience
+        self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -79,7 +82,7 @@ class PostEvent:
         media_type_of(scope, EVENT)
         coding_of(scope, EVENT)
         refuse_parameters(scope)
-        body = await read_body(scope, receive, EVENT, self._patience)
+        body = await read_body(scope, receive, EVENT, self._patience, self._room)
         try:
             event = parse_event(body)
         except InvalidEventError as error:

@@ -1,4 +1,4 @@
-"""Batches are parsed one at a time; how many wait for that, and how long, is bounded."""
+"""Batches are parsed one at a time; how many bytes wait for that, and how long, is bounded."""
 
 import asyncio
 import time
@@ -6,15 +6,15 @@ import time
 from service.ingest.batches import Parsed, parse_batch
 from service.ingest.bodies import BATCH
 from service.ingest.inflating import inflate
-from service.ingest.waiting import too_late, too_many
+from service.ingest.room import Room
+from service.ingest.waiting import too_late
 
 
 class Parser:
     """Parses the bodies of batches, in a thread: other requests have their turn meanwhile."""
 
-    def __init__(self, *, waiting_bytes: int) -> None:
-        self._most_waiting_bytes = waiting_bytes
-        self._waiting_bytes = 0
+    def __init__(self, room: Room) -> None:
+        self._room = room
         # One at a time, so that few are held inflated and as objects.
         self._turn = asyncio.Lock()
 
@@ -33,16 +33,14 @@ class Parser:
             self._turn.release()
 
     async def _wait(self, size: int, expires: float) -> None:
-        if self._waiting_bytes and self._waiting_bytes + size > self._most_waiting_bytes:
-            raise too_many()
-        self._waiting_bytes += size
+        self._room.take(size)
         try:
             async with asyncio.timeout(expires - time.monotonic()):
                 await self._turn.acquire()
         except TimeoutError:
             raise too_late() from None
         finally:
-            self._waiting_bytes -= size
+            self._room.give_back(size)
 
 
 def _parse(body: bytes, coding: str, media_type: str) -> list[Parsed]:

@@ -135,6 +135,7 @@ class Writer:
 
         They may `expire` earlier than those that come now: see deadline(). Raises Problem: none is
         kept. The exception is a problem that bears `event_ids`: of these the outcome is not known.
+        Who is cancelled meanwhile is told that, too.
         """
         if self._closing or not self._has_room(len(events)):
             self._note_not_stored(len(events))
@@ -149,7 +150,11 @@ class Writer:
         self.queued_events += len(events)
         self.queued_bytes += waiting.size
         self._arrived.set()
-        answer = await waiting.answer
+        try:
+            answer = await asyncio.shield(waiting.answer)
+        except asyncio.CancelledError:
+            # A stop waits no longer; the writer keeps the events all the same.
+            raise unknown_outcome(events) from None
         if isinstance(answer, Problem):
             raise answer
         return answer

@@ -428,6 +428,50 @@ def test_a_sender_of_far_too_much_is_cut_off(service: httpx.Client) -> None:
     assert b"connection: close" in endless.lower()
 
 
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n10000\r\n" + b"x" * 0x10000 + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("POST /nowhere", 404),
+        ("POST /health/live", 405),
+        ("POST /events?x=1", 400),
+        ("POST /events/batch?x=1", 400),
+        ("POST /events", 415),
+        ("OPTIONS /events", 405),
+        ("GET /health/live", 200),
+    ],
+)
+def test_a_body_that_is_not_asked_for_is_not_read_to_its_end(
+    service: httpx.Client, line: str, status: int
+) -> None:
+    head = f"{line} HTTP/1.1\r\nHost: x\r\n".encode()
+    if status == 415:
+        head += b"Content-Type: text/html\r\n"
+    for body in (CHUNKED, b"Content-Length: 2000000\r\n\r\n" + b"x" * 1000):
+        answer = exchange(service.base_url, head + body)
+        assert status_of(answer) == status
+        assert answer.lower().count(b"connection: close") == 1
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/health/live", "/events?x=1"])
+def test_what_follows_a_body_that_is_not_asked_for_is_a_request_of_its_own(
+    service: httpx.Client, path: str
+) -> None:
+    request = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" % path.encode()
+    answer = exchange(service.base_url, request, b"x" * 1_000_000, HEALTH)
+    assert answer.count(b"HTTP/1.1 ") == 2
+    assert answer.endswith(b'{"status":"live"}')
+
+
+def test_a_refused_body_that_is_read_closes_no_connection(service: httpx.Client) -> None:
+    request = b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = exchange(service.base_url, request, b"2\r\n{}\r\n0\r\n\r\n", HEALTH)
+    assert status_of(answer) == 400
+    assert answer.endswith(b'{"status":"live"}')
+
+
 # Neighbours
 
 

@@ -1,18 +1,20 @@
-"""Batches that wait to be parsed: how many bytes of them, and how long, and what they are told."""
+"""Bodies that arrive, and batches that wait to be parsed: how many bytes of them, and how long."""
 
 import json
+import select
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
 
 from service.ingest import parser
 from service.ingest.batches import Parsed, parse_batch
-from tests.http.support import assert_problem, event, events_in
+from tests.http.support import assert_problem, event, events_in, status_of
 from tests.support.databases import Database
 from tests.support.services import running_service
 
@@ -147,4 +149,42 @@ def test_a_batch_that_alone_is_more_than_may_wait_has_its_turn(
         assert not waiting.done()
         brake.released.set()
         assert [slow.result().status_code, waiting.result().status_code] == [202, 202]
+    assert events_in(database) == 4
+
+
+def begin(client: httpx.Client, body: bytes) -> socket.socket:
+    """Return a connection that has sent three quarters of a batch."""
+    url = client.base_url
+    connection = socket.create_connection((url.host, url.port or 80), timeout=20)
+    head = b"POST /events/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    connection.sendall(head + body[: len(body) * 3 // 4])
+    return connection
+
+
+def test_more_bytes_than_may_wait_that_still_arrive_are_503_and_cut_off(
+    shared_database_url: str, database: Database
+) -> None:
+    body = batch_of(32_000)
+    with (
+        service_with(shared_database_url, ingest_queue_bytes=65_536) as client,
+        ExitStack() as stack,
+    ):
+        arriving = {stack.enter_context(begin(client, body)) for _ in range(5)}
+        refused: set[socket.socket] = set()
+        while len(refused) < 3:
+            answered, _, _ = select.select(arriving - refused, [], [], 20)
+            assert answered, f"{len(refused)} of 3 were refused"
+            refused.update(answered)
+        # Who is slow keeps out nothing that comes in one piece.
+        assert client.post("/events", json=event()).status_code == 202
+        for connection in arriving - refused:
+            connection.sendall(body[len(body) * 3 // 4 :])
+            assert status_of(connection.recv(65_536)) == 202
+        # What they held is given back.
+        assert post(client, batch_of(60_000)).status_code == 202
+        for connection in refused:
+            answer = connection.makefile("rb").read()
+            assert status_of(answer) == 503
+            assert b"urn:tallymark:problem:queue-full" in answer
+            assert b"retry-after: 1\r\n" in answer
     assert events_in(database) == 4

@@ -104,6 +104,24 @@ def test_a_refused_row_is_set_aside_and_harms_no_neighbour(
     }
 
 
+def test_who_is_cancelled_is_told_the_ids_and_the_events_are_stored(database_url: str) -> None:
+    async def scenario() -> list[Problem | BaseException]:
+        async with writing(database_url) as writer:
+            tasks = [asyncio.create_task(writer.keep([event])) for event in events]
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+        return [answer for answer in answers if not isinstance(answer, Kept)]
+
+    events = [numbered_event() for _ in range(20)]
+    problems = asyncio.run(scenario())
+    assert [problem.more for problem in problems if isinstance(problem, Problem)] == [
+        {"event_ids": [str(UUID(bytes=event.event_id))]} for event in events
+    ]
+    assert stored_ids(database_url) == ids(events)
+
+
 def test_a_request_is_answered_once_all_of_its_events_are_stored(database_url: str) -> None:
     async def scenario() -> None:
         async with writing(database_url) as writer:
