@@ -151,9 +151,10 @@ class Writer:
         self.queued_bytes += waiting.size
         self._arrived.set()
         try:
-            answer = await asyncio.shield(waiting.answer)
+            answer = await waiting.answer
         except asyncio.CancelledError:
             # A stop waits no longer; the writer keeps the events all the same.
+            waiting.answer = asyncio.get_running_loop().create_future()
             raise unknown_outcome(events) from None
         if isinstance(answer, Problem):
             raise answer

@@ -81,8 +81,8 @@ def test_a_read_database_that_is_away_is_seen(
             assert process.terminate(30) == 0
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     told = [entry["event"] for entry in entries if entry.get("level") in ("warning", "error")]
-    # The request that was answered 503 is one, too.
-    assert sorted(set(told)) == ["reads are away", "request"]
+    # The request that was answered 503 is one, too; the server that is tested on may be in a hurry.
+    assert set(told) - {"fsync is off"} == {"reads are away", "request"}
     assert told.count("reads are away") == workers
 
 

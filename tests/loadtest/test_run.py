@@ -75,7 +75,7 @@ def test_ctrl_c_ends_the_run_with_its_report_and_all_that_was_started(tmp_path: 
         start_new_session=True,
     )
     log = tmp_path / "service.log"
-    wait_until(lambda: log.exists() and "events" in log.read_text(), 60)
+    wait_until(lambda: log.exists() and "flush" in log.read_text(), 60)
     # What a terminal does at Ctrl-C.
     os.killpg(process.pid, signal.SIGINT)
     said, _ = process.communicate(timeout=60)
