@@ -39,12 +39,12 @@ class Group:
     @property
     def is_awaited(self) -> bool:
         """Whether anybody has no answer yet."""
-        return not all(one.answer.done() for one in self.waiting)
+        return not all(one.is_answered for one in self.waiting)
 
     @property
     def seconds_left(self) -> float:
         """How long the first of those who wait does so still."""
-        expires = (one.expires for one in self.waiting if not one.answer.done())
+        expires = (one.expires for one in self.waiting if not one.is_answered)
         return max(0.0, min(expires, default=0.0) - time.monotonic())
 
     @property

@@ -12,9 +12,10 @@ import psycopg
 import pytest
 
 from service.events import Event
+from service.ingest.group import Group
 from service.ingest.minutes import Minutes
 from service.ingest.store import COPY_FROM_EVENTS, Store
-from service.ingest.waiting import Kept
+from service.ingest.waiting import Kept, Waiting
 from service.ingest.writer import Writer
 from service.problems import Problem, ProblemKind
 from tests.support.events import make_event, numbered_event
@@ -120,6 +121,20 @@ def test_who_is_cancelled_is_told_the_ids_and_the_events_are_stored(database_url
         {"event_ids": [str(UUID(bytes=event.event_id))]} for event in events
     ]
     assert stored_ids(database_url) == ids(events)
+
+
+def test_what_nobody_waits_for_any_more_is_tried_again_until_it_expires() -> None:
+    async def scenario() -> None:
+        now = time.monotonic()
+        kept, late = (Waiting([numbered_event()], now + left) for left in (60, -1))
+        assert Group([late]).is_awaited
+        for waiting in (kept, late):
+            waiting.answer.cancel()
+        assert Group([kept, late]).is_awaited
+        assert Group([kept, late]).seconds_left > 0
+        assert not Group([late]).is_awaited
+
+    asyncio.run(scenario())
 
 
 def test_a_request_is_answered_once_all_of_its_events_are_stored(database_url: str) -> None:
