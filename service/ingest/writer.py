@@ -154,7 +154,6 @@ class Writer:
             answer = await waiting.answer
         except asyncio.CancelledError:
             # A stop waits no longer; the writer keeps the events all the same.
-            waiting.answer = asyncio.get_running_loop().create_future()
             raise unknown_outcome(events) from None
         if isinstance(answer, Problem):
             raise answer
