@@ -122,6 +122,7 @@ def _announce(listener: socket.socket, url: str) -> None:
     base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     typer.echo(f"""
 Tallymark is ready; Ctrl-C ends it.
+  Dashboard  {base}/dashboard/
   API        {base}/docs
   Demo       {base}/demo/
   Database   {_without_password(url)}

@@ -50,7 +50,7 @@ def serving(app: ASGIApp) -> Iterator[str]:
         listener.close()
 
 
-def wait_until_replayed(base_url: str, seconds: float = 60) -> None:
+def wait_until_replayed(base_url: str, seconds: float = 300) -> None:
     """Return once the database is there, and nothing is left in the service's spool."""
 
     def is_replayed() -> bool:
