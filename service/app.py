@@ -81,11 +81,10 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
                 await stack.enter_async_context(part)
             yield
 
-    post_event, *other_ingest = ingest.routes(writer, waiting_bytes=settings.ingest_queue_bytes)
+    ingesting = ingest.routes(writer, waiting_bytes=settings.ingest_queue_bytes)
     app = Starlette(
         routes=[
-            post_event,
-            *other_ingest,
+            *ingesting,
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
             *reading.routes(pool, exports, deadline_seconds=settings.read_deadline_seconds),
             *health.routes(writer, spool, freshness),
@@ -98,7 +97,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
             Middleware(Requests, log_ingest_requests=settings.log_ingest_requests),
             *_cors(settings.cors_allowed_origins),
             Middleware(Failures),
-            Middleware(Direct, route=post_event),
+            Middleware(Direct, route=ingesting[0]),
         ],
         exception_handlers={
             Problem: cast("ExceptionHandler", answer_problem),

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import matplotlib as mpl
-import psycopg
 import typer
 from matplotlib import pyplot as plt
 from rich.console import Console
@@ -26,12 +25,12 @@ from loadtest.bench.ingest.measuring import Load, Measurement, measure
 from loadtest.bench.ingest.report import configuration_of, print_configuration
 from loadtest.bench.ingest.requests import Rates
 from loadtest.bench.ranges import DAY, Window
+from loadtest.bench.sets import SPREAD_DAYS
 from loadtest.databases import fresh_database
 from loadtest.processes import RunError
-from loadtest.report.plots import BLUE, GREY, STYLE, TEAL
+from loadtest.report.plots import BLUE, GREY, STYLE, TEAL, save
 from service.server import exit_on_signals
 
-DAYS = 22
 SINGLE, BATCHED = "ours", "batch-1000"
 EVENTS_A_SECOND = 1000
 """For the forecast of a year."""
@@ -98,8 +97,9 @@ def main(
 ) -> None:
     """Measure ingest beside more and more events, over more and more connections."""
     exit_on_signals()
+    generator = available()
     loads = [
-        Load(seconds, number, Rates(), available())
+        Load(seconds, number, Rates(), generator)
         for number in sorted(map(int, connections.split(",")))
     ]
     console = Console()
@@ -127,16 +127,14 @@ def main(
 
 
 def _load(url: str, events: int) -> Disk:
-    window = Window.until_now(DAYS * DAY)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(loading.SCHEDULE, [False])
+    window = Window.until_now(SPREAD_DAYS * DAY)
+    with loading.policies_paused(url) as connection:
         loading.insert(url, events, window, seed=1)
         connection.execute("call refresh_counts()")
         [(aggregates,)] = connection.execute(AGGREGATES).fetchall()
         loading.convert_old_chunks(connection)
         [(before, after, converted)] = connection.execute(COLUMNS).fetchall()
         connection.execute("vacuum (analyze)")
-        connection.execute(loading.SCHEDULE, [True])
     # Of whole chunks, which hold the events of their days and nothing else.
     return Disk(float(before / converted), float(after / converted), float(aggregates / events))
 
@@ -193,5 +191,4 @@ def _draw(path: Path, points: Sequence[Point]) -> None:
             axis.minorticks_off()
         rates.yaxis.set_major_formatter("{x:,g}")
         rates.legend(labelcolor=GREY)
-        figure.savefig(path, transparent=True, metadata={"Date": None})
-        plt.close(figure)
+        save(figure, path)

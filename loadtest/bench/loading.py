@@ -3,8 +3,9 @@
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import Connection, errors
@@ -60,9 +61,8 @@ def load(url: str, events: int, window: Window, seed: int) -> dict[str, float]:
 
     The policies pause meanwhile, so that the steps are alone.
     """
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(SCHEDULE, [False])
-        seconds = {
+    with policies_paused(url) as connection:
+        return {
             name: _timed(step)
             for name, step in (
                 ("insert", lambda: insert(url, events, window, seed)),
@@ -71,8 +71,15 @@ def load(url: str, events: int, window: Window, seed: int) -> dict[str, float]:
                 ("vacuum", lambda: connection.execute("vacuum (analyze)")),
             )
         }
+
+
+@contextmanager
+def policies_paused(url: str) -> Iterator[Connection]:
+    """Yield a connection, in autocommit, while no job of the database runs."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(SCHEDULE, [False])
+        yield connection
         connection.execute(SCHEDULE, [True])
-    return seconds
 
 
 def insert(url: str, events: int, window: Window, seed: int) -> None:

@@ -17,7 +17,7 @@ from loadtest.bench.phases import Measured
 from loadtest.bench.ranges import MICROSECOND_EDGES
 from loadtest.bench.sets import SPREAD_DAYS
 from loadtest.bench.ways import DAYS, OURS, RAW
-from loadtest.report.plots import BLUE, GREY, ORANGE, RED, STYLE
+from loadtest.report.plots import BLUE, GREY, ORANGE, RED, STYLE, save
 
 COLOURS = {RAW: RED, DAYS: ORANGE, OURS: BLUE}
 
@@ -69,6 +69,4 @@ def draw(path: Path, every: Sequence[Measured]) -> Path:
         axis.yaxis.set_major_formatter("{x:,g}")
         axis.minorticks_off()
         axis.legend(labelcolor=GREY)
-        figure.savefig(path, transparent=True, metadata={"Date": None})
-        plt.close(figure)
-    return path
+        return save(figure, path)

@@ -19,6 +19,11 @@ class Answer(NamedTuple):
     error: object = None
 
     @property
+    def unlike_202(self) -> str | None:
+        """Why it is none of those that events are to get; None if it is one."""
+        return None if self.status == 202 else f"answered {self.status} instead of 202"
+
+    @property
     def is_refusal(self) -> bool:
         """Whether it says that nothing is stored, or nothing was sent, since nobody listened.
 

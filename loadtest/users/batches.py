@@ -40,8 +40,8 @@ def what_is_wrong(batch: Batch, answer: Answer, *, again: bool = False) -> str |
 
     `again`: all of it was answered 202 before.
     """
-    if answer.status != 202:
-        return f"answered {answer.status} instead of 202"
+    if answer.unlike_202:
+        return answer.unlike_202
     try:
         told = json.loads(answer.body or b"")
         accepted, duplicates = told["accepted"], told["duplicates"]

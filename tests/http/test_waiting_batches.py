@@ -21,6 +21,8 @@ from tests.support.services import running_service
 pytestmark = pytest.mark.usefixtures("no_events")
 
 SLOW = "slow"
+CROWDED = {"ingest_queue_bytes": 65_536, "ingest_deadline_seconds": 20}
+"""Settings: few bytes may wait, for as long as it takes."""
 
 
 class Brake:
@@ -113,9 +115,7 @@ def test_more_bytes_than_may_wait_are_503_at_once(
     shared_database_url: str, database: Database, brake: Brake
 ) -> None:
     with (
-        service_with(
-            shared_database_url, ingest_queue_bytes=65_536, ingest_deadline_seconds=20
-        ) as client,
+        service_with(shared_database_url, **CROWDED) as client,
         ThreadPoolExecutor() as senders,
     ):
         slow = begin_slow(senders, client, brake)
@@ -137,9 +137,7 @@ def test_a_batch_that_alone_is_more_than_may_wait_has_its_turn(
     shared_database_url: str, database: Database, brake: Brake
 ) -> None:
     with (
-        service_with(
-            shared_database_url, ingest_queue_bytes=65_536, ingest_deadline_seconds=20
-        ) as client,
+        service_with(shared_database_url, **CROWDED) as client,
         ThreadPoolExecutor() as senders,
     ):
         slow = begin_slow(senders, client, brake)

@@ -21,7 +21,7 @@ from loadtest.bench.ingest.cases import BATCHES, CASES, COPY, OURS, TWO_WORKERS,
 from loadtest.bench.ingest.measuring import Load, Measurement
 from loadtest.bench.ingest.summary import Summary
 from loadtest.databases import settings, versions
-from loadtest.report.plots import BLUE, GREY, ORANGE, RED, STYLE, TEAL
+from loadtest.report.plots import BLUE, GREY, ORANGE, RED, STYLE, TEAL, save
 
 PACKAGES = ("uvloop", "httptools", "uvicorn", "starlette", "pydantic", "psycopg")
 
@@ -101,9 +101,7 @@ def draw(path: Path, summaries: Mapping[str, Summary]) -> Path:
         )
         _draw_singles(singles, summaries)
         _draw_batches(batches, summaries)
-        figure.savefig(path, transparent=True, metadata={"Date": None})
-        plt.close(figure)
-    return path
+        return save(figure, path)
 
 
 def _draw_singles(axis: Axes, summaries: Mapping[str, Summary]) -> None:
