@@ -20,6 +20,7 @@ from service.ingest.replay import Replay
 from service.ingest.spool import Spool
 from service.ingest.store import Store
 from service.ingest.writer import Writer
+from service.measured import Measured
 from service.problems import Problem
 from service.reading.exports import Exports
 from service.requests import (
@@ -44,6 +45,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
         _store(settings),
         minutes,
         spool,
+        groups=settings.ingest_connections,
         queue_events=settings.ingest_queue_events,
         queue_bytes=settings.ingest_queue_bytes,
         deadline_seconds=settings.ingest_deadline_seconds,
@@ -60,7 +62,8 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
     )
 
     freshness = health.Freshness(pool)
-    gauges = scraping.Gauges(pool, freshness, writer, spool)
+    measured = Measured()
+    gauges = scraping.Gauges(pool, freshness, writer, spool, measured)
 
     parts: list[AbstractAsyncContextManager[Any]] = [
         pool,
@@ -94,7 +97,9 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
             *snippet.routes(),
         ],
         middleware=[
-            Middleware(Requests, log_ingest_requests=settings.log_ingest_requests),
+            Middleware(
+                Requests, measured=measured, log_ingest_requests=settings.log_ingest_requests
+            ),
             *_cors(settings.cors_allowed_origins),
             Middleware(Failures),
             Middleware(Direct, route=ingesting[0]),

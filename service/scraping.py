@@ -15,6 +15,7 @@ from starlette.routing import Route
 from service.health import AGGREGATES, Freshness
 from service.ingest.spool import Spool
 from service.ingest.writer import Writer
+from service.measured import Measured
 from service.metrics import (
     BEHIND_SECONDS,
     DATABASE_AWAY,
@@ -41,15 +42,18 @@ class Gauges:
         freshness: Freshness,
         writer: Writer,
         spool: Spool | None,
+        measured: Measured,
     ) -> None:
         self._pool = pool
         self._freshness = freshness
         self._writer = writer
         self._spool = spool
+        self._measured = measured
         self._aggregates = set(AGGREGATES)
 
     def measure(self) -> None:
-        """Set the gauges."""
+        """Set the gauges, and count what was answered."""
+        self._measured.tell()
         QUEUE_EVENTS.set(self._writer.queued_events)
         QUEUE_BYTES.set(self._writer.queued_bytes)
         DATABASE_AWAY.set(self._writer.away is not None)
@@ -77,6 +81,7 @@ class Gauges:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            self._measured.tell()
 
     async def _measure_regularly(self) -> None:
         while True:

@@ -76,6 +76,9 @@ class Settings(BaseSettings):
         Field(description="Events go after so many days, their counts stay; not set: none go"),
     ] = None
 
+    ingest_connections: Annotated[
+        int, Field(ge=1, le=16, description="Database connections to write by, if there is much")
+    ] = 2
     ingest_queue_events: Annotated[
         int,
         Field(ge=1, description="Events that may wait to be written; more are answered 503"),

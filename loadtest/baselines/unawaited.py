@@ -15,23 +15,26 @@ from service.server import bind, exit_on_signals
 from service.settings import load_settings
 from service.workers import serve
 
-ROOM_SECONDS = 0.001
-"""How often a sender looks again whether the queue has room: it is as bounded as the service's."""
-
 
 class UnawaitedWriter(Writer):
     """A writer that lets nobody wait for the database."""
 
     _writes: set[asyncio.Task[Kept]] = set()  # noqa: RUF012 - one writer a process
+    _taken = asyncio.Event()
 
     async def keep(self, events: Sequence[Event], *, expires: float | None = None) -> Kept:
-        """Return once the events are queued."""
-        while not self._has_room(len(events)):  # noqa: ASYNC110 - the writer has no event for it
-            await asyncio.sleep(ROOM_SECONDS)
+        """Return once the events are queued; the queue is as bounded as the service's."""
+        while not self._has_room(len(events)):
+            await self._taken.wait()
         write = asyncio.create_task(super().keep(events, expires=expires))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
         return ALL_KEPT
+
+    def _begin_group(self, tasks: asyncio.TaskGroup) -> None:
+        super()._begin_group(tasks)
+        self._taken.set()
+        self._taken.clear()
 
 
 def main() -> None:

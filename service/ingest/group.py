@@ -25,6 +25,8 @@ class Group:
     def __init__(self, waiting: Sequence[Waiting]) -> None:
         self.waiting = waiting
         """Those that are not answered yet, as far as it is up to the group."""
+        self.events = sum([len(one.events) for one in waiting])
+        """How many there are."""
         self._settled = Settled()
         # The latest part first.
         self._parts = by_time(
@@ -63,10 +65,16 @@ class Group:
             self._again = False
             del self._parts[0]
             self._count_committed(part)
-            # What began after the end of this part is settled.
-            since = min(event.timestamp for event in part) if self._parts else 0
-            self._settled.answer([one for one in self.waiting if one.since >= since])
-            self.waiting = [one for one in self.waiting if one.since < since]
+            self._answer_since(part)
+
+    def _answer_since(self, part: Sequence[Event]) -> None:
+        """Answer whose events all come after the beginning of this part, or in it."""
+        answered, self.waiting = self.waiting, []
+        if self._parts:
+            since = min(event.timestamp for event in part)
+            self.waiting = [one for one in answered if one.since < since]
+            answered = [one for one in answered if one.since >= since]
+        self._settled.answer(answered)
 
     def note_spooled(self) -> None:
         """Answer everybody: what was not committed is in the spool."""

@@ -1,9 +1,9 @@
-"""Writes groups of events in one transaction each, over one connection that it renews."""
+"""Writes groups of events in one transaction each, over connections that it renews."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -17,8 +17,6 @@ from service.database.failures import first_line
 from service.database.migrations import load_migrations
 from service.events import Event
 from service.ingest.encoding import COPY_EVENTS, encode_arrays, encode_copy
-
-Result = TypeVar("Result")
 
 # From so many events on, COPY's second round trip costs less than unnest (docs/performance.md).
 COPY_FROM_EVENTS = 64
@@ -44,7 +42,7 @@ class BinaryArrayDumper(Dumper):
 
 
 class Store:
-    """One connection to write by; opened at the first write, and again after it broke."""
+    """A connection for each write at a time; opened when needed, and again after one broke."""
 
     def __init__(self, database_url: str, *, deadline_seconds: float) -> None:
         self._database_url = database_url
@@ -55,8 +53,9 @@ class Store:
         self._newest_migration = load_migrations()[-1].version
         self._retained = load_query("retained_from")
         self._identity = load_query("database_identity")
-        self._connection: AsyncConnection | None = None
-        self._is_used = False
+        self._idle: list[AsyncConnection] = []
+        self._closed = 0
+        """How often all connections were given up."""
 
     async def write(self, events: Sequence[Event], *, again: bool = False) -> Sequence[bytes]:
         """Commit all of the events, or none and raise what psycopg raised, or TimeoutError.
@@ -64,16 +63,7 @@ class Store:
         After TimeoutError or a broken connection the outcome is unknown; with `again` rows that
         are stored already do no harm, and their ids are returned.
         """
-        return await self._in_time(self._deadline_seconds, self._write(events, again=again))
-
-    async def _in_time(self, seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
-        try:
-            return await within(seconds, work)
-        except (TimeoutError, asyncio.CancelledError):
-            # What was given up may hold the connection for some time still.
-            if self._is_used:
-                self._connection = None
-            raise
+        return await within(self._deadline_seconds, self._write(events, again=again))
 
     async def _write(self, events: Sequence[Event], *, again: bool) -> Sequence[bytes]:
         async with self._in_use() as connection:
@@ -89,7 +79,7 @@ class Store:
 
     async def set_aside(self, event: Event, error: BaseException) -> None:
         """Put an event that the database refuses into rejected_events, or raise as write()."""
-        await self._in_time(self._deadline_seconds, self._set_aside(event, error))
+        await within(self._deadline_seconds, self._set_aside(event, error))
 
     async def _set_aside(self, event: Event, error: BaseException) -> None:
         values = {
@@ -104,7 +94,7 @@ class Store:
 
     async def check(self) -> None:
         """Raise what psycopg raises, TimeoutError, or OSError, unless events can be written."""
-        await self._in_time(self._check_seconds, self._check())
+        await within(self._check_seconds, self._check())
 
     async def _check(self) -> None:
         async with self._in_use() as connection, connection.transaction():
@@ -121,11 +111,11 @@ class Store:
 
     async def retained_from(self) -> int:
         """Return since when events are kept, as microseconds since 1970. Raises as check()."""
-        return int(await self._in_time(self._deadline_seconds, self._value(self._retained)))
+        return int(await within(self._deadline_seconds, self._value(self._retained)))
 
     async def identity(self) -> str:
         """Return which database it is, however it is reached. Raises as check()."""
-        return str(await self._in_time(self._check_seconds, self._value(self._identity)))
+        return str(await within(self._check_seconds, self._value(self._identity)))
 
     @property
     def _check_seconds(self) -> float:
@@ -138,35 +128,37 @@ class Store:
         return value
 
     async def close(self) -> None:
-        """Give the connection up; the next write opens another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        """Give all connections up, those in use once they are not; the next write opens another."""
+        self._closed += 1
+        idle, self._idle = self._idle, []
+        for connection in idle:
             await connection.close()
 
     @asynccontextmanager
     async def _in_use(self) -> AsyncIterator[AsyncConnection]:
-        """Yield the connection; close it if its statement is given up, or it can't write."""
-        connection = await self._connected()
-        self._is_used = True
+        """Yield a connection; close it if its statement is given up, or it can't write."""
+        closed = self._closed
+        connection = self._idle.pop() if self._idle else await self._connect()
         try:
             yield connection
         except (asyncio.CancelledError, ReadOnlySqlTransaction):
             await connection.close()
             raise
         finally:
-            # Given up by _in_time(), whatever came of it.
-            if connection is not self._connection:
+            if connection.closed:
+                # The others may have broken with it.
+                await self.close()
+            elif closed != self._closed:
                 await connection.close()
             else:
-                self._is_used = False
+                self._idle.append(connection)
 
-    async def _connected(self) -> AsyncConnection:
-        if self._connection is None or self._connection.closed:
-            self._connection = await connect(
-                self._database_url, statement_timeout_seconds=self._deadline_seconds
-            )
-            self._connection.adapters.register_dumper(BinaryArray, BinaryArrayDumper)
-        return self._connection
+    async def _connect(self) -> AsyncConnection:
+        connection = await connect(
+            self._database_url, statement_timeout_seconds=self._deadline_seconds
+        )
+        connection.adapters.register_dumper(BinaryArray, BinaryArrayDumper)
+        return connection
 
 
 def _others(events: Sequence[Event], stored: set[bytes]) -> list[bytes]:

@@ -78,13 +78,12 @@ class Settled:
 
     def answer(self, group: Sequence[Waiting]) -> None:
         """Answer senders whose events are all settled."""
+        is_plain = not self.known and not self.refused and not self.broken
         # Of two senders of one event the first one stored it.
         for waiting in reversed(group):
-            waiting.resolve(self._kept(waiting.events))
+            waiting.resolve(ALL_KEPT if is_plain else self._kept(waiting.events))
 
     def _kept(self, events: Sequence[Event]) -> Kept | Problem:
-        if not self.known and not self.refused and not self.broken:
-            return ALL_KEPT
         if any(event.event_id in self.broken for event in events):
             return Problem(ProblemKind.DEFECT, "The fault is ours, and has been logged.")
         duplicates = 0

@@ -1,7 +1,8 @@
 """Group commit: requests hand their events over and wait; what is there is written as one group.
 
-While a group is being written the next one gathers, so groups grow with the load and no event waits
-for the sake of a larger group. While the database is away, groups go to the spool.
+While a group is being written the next one gathers, so groups grow with the load. It is written
+beside the first once as many events wait as are under way: the database has something to do while a
+commit waits for the disk, and groups stay large. While the database is away they go to the spool.
 """
 
 import asyncio
@@ -55,6 +56,7 @@ class Writer:
         minutes: Minutes,
         spool: Spool | None,
         *,
+        groups: int,
         queue_events: int,
         queue_bytes: int,
         deadline_seconds: float,
@@ -64,6 +66,7 @@ class Writer:
         self._spool = spool
         self._spool_is_full = False
         self._presence = Presence(store)
+        self._most_groups = groups
         self._queue_events = queue_events
         self._queue_bytes = queue_bytes
         self._deadline_seconds = deadline_seconds
@@ -72,8 +75,11 @@ class Writer:
         self.queued_events = 0
         self.queued_bytes = 0
         """About."""
-        self._in_flight: list[Waiting] = []
-        self._arrived = asyncio.Event()
+        self._groups: list[Group] = []
+        """Those that are being written."""
+        self._events_in_groups = 0
+        self._due = asyncio.Event()
+        """Whether a group may be due."""
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -90,7 +96,7 @@ class Writer:
     async def __aexit__(self, *_: object) -> None:
         """Write what is queued, then end. New events are answered 503 from now on."""
         self._closing = True
-        self._arrived.set()
+        self._due.set()
         writing, *others = self._tasks
         await writing
         for task in others:
@@ -149,7 +155,7 @@ class Writer:
         insort(self._queue, waiting, key=_BY_EXPIRY)
         self.queued_events += len(events)
         self.queued_bytes += waiting.size
-        self._arrived.set()
+        self._note_due()
         try:
             answer = await waiting.answer
         except asyncio.CancelledError:
@@ -159,44 +165,65 @@ class Writer:
             raise answer
         return answer
 
+    def _note_due(self) -> None:
+        """See whether a group is due, and let it be taken.
+
+        One is as soon as anything waits, one beside another if as much waits as is under way.
+        """
+        if (
+            self._queue
+            and len(self._groups) < self._most_groups
+            and self.queued_events >= min(self._events_in_groups, MAX_GROUP_EVENTS)
+        ):
+            self._due.set()
+
     async def _write_groups(self) -> None:
-        while self._queue or not self._closing:
-            if not await self._has_arrived():
-                if self.away is None:
+        async with asyncio.TaskGroup() as tasks:
+            while self._queue or not self._closing:
+                if await self._is_due():
+                    self._due.clear()
+                    self._begin_group(tasks)
+                elif self.away is None and not self._groups:
                     await self._presence.probe()
-                continue
-            self._in_flight = self._take_group()
-            if not self._queue:
-                self._arrived.clear()
-            group = Group(self._in_flight)
-            try:
-                await self._keep(group)
-            except Exception as error:
-                # Whatever it was: the next group must have its turn.
-                log.error("events not stored", error=first_line(error))
-                # A part may have been committed: only the ids make sending it again harmless.
-                for waiting in group.waiting:
-                    unknown = unknown_outcome(waiting.events)
-                    waiting.resolve(replace(unknown, kind=ProblemKind.DEFECT, detail=DEFECT))
-            self._note_settled(group)
-            self._in_flight = []
 
-    def _note_settled(self, group: Group) -> None:
-        group.give_up()
-        if group.kept:
-            accepted = self._in_flight[0].expires - self._deadline_seconds
-            self._minutes.stored(group.kept, time.monotonic() - accepted)
-        if group.not_kept:
-            self._minutes.not_stored(group.not_kept)
-
-    async def _has_arrived(self) -> bool:
-        if not self._arrived.is_set():
+    async def _is_due(self) -> bool:
+        if not self._due.is_set():
             try:
                 async with asyncio.timeout(PROBE_SECONDS):
-                    await self._arrived.wait()
+                    await self._due.wait()
             except TimeoutError:
                 return False
         return True
+
+    def _begin_group(self, tasks: asyncio.TaskGroup) -> None:
+        if not self._queue or len(self._groups) >= self._most_groups:
+            return
+        group = Group(self._take_group())
+        self._groups.append(group)
+        self._events_in_groups += group.events
+        tasks.create_task(self._write(group), name="group")
+        self._note_due()
+
+    async def _write(self, group: Group) -> None:
+        accepted = group.waiting[0].expires - self._deadline_seconds
+        try:
+            await self._keep(group)
+        except Exception as error:
+            # Whatever it was: the next group must have its turn.
+            log.error("events not stored", error=first_line(error))
+            # A part may have been committed: only the ids make sending it again harmless.
+            for waiting in group.waiting:
+                unknown = unknown_outcome(waiting.events)
+                waiting.resolve(replace(unknown, kind=ProblemKind.DEFECT, detail=DEFECT))
+        finally:
+            self._groups.remove(group)
+            self._events_in_groups -= group.events
+        group.give_up()
+        if group.kept:
+            self._minutes.stored(group.kept, time.monotonic() - accepted)
+        if group.not_kept:
+            self._minutes.not_stored(group.not_kept)
+        self._note_due()
 
     def _take_group(self) -> list[Waiting]:
         if self.queued_events <= MAX_GROUP_EVENTS:
@@ -272,6 +299,7 @@ class Writer:
             for waiting in self._take(bisect_left(self._queue, now, key=_BY_EXPIRY)):
                 self._note_not_stored(len(waiting.events))
                 waiting.resolve(too_late())
-            for waiting in self._in_flight:
-                if waiting.expires < now:
-                    waiting.resolve(unknown_outcome(waiting.events))
+            for group in self._groups:
+                for waiting in group.waiting:
+                    if waiting.expires < now:
+                        waiting.resolve(unknown_outcome(waiting.events))

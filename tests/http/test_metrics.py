@@ -8,11 +8,14 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram
 from psycopg_pool import PoolTimeout
 from structlog.testing import capture_logs
 
 from service.database.failures import Failure
-from service.metrics import REGISTRY, count_database_error
+from service.metrics import REGISTRY, count_database_error, observe_all
 from tests.counting.breakdowns import BREAKDOWN_LEVELS
 from tests.counting.counts import LEVELS
 from tests.embedded.conftest import eventually
@@ -20,6 +23,7 @@ from tests.http.support import event
 from tests.support.metrics import Scrape, scrape
 from tests.support.services import ServiceProcess
 
+BOUNDS = (0.001, 0.01, 0.5, 10.0)
 TABLE = re.compile(r"^\| `(tallymark_\w+)` \| (\w+) \|([^|]*)\| [^|]+ \|$", re.MULTILINE)
 TEXT = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
 DOCUMENTED = {
@@ -140,6 +144,22 @@ def test_connections_are_those_of_all_workers(process: ServiceProcess) -> None:
         "idle",
         "used",
     }
+
+
+@given(values=st.lists(st.floats(min_value=0, max_value=100) | st.sampled_from(BOUNDS)))
+def test_values_observed_at_once_count_as_one_by_one(values: list[float]) -> None:
+    registry = CollectorRegistry()
+    at_once, by_one = (
+        Histogram(name, "Seconds", buckets=BOUNDS, registry=registry) for name in ("a", "b")
+    )
+    observe_all(at_once, values)
+    for value in values:
+        by_one.observe(value)
+    first, second = (
+        {sample.name[1:] + sample.labels.get("le", ""): sample.value for sample in family.samples}
+        for family in registry.collect()
+    )
+    assert first == pytest.approx(second)
 
 
 # In this process, where other services have counted, too

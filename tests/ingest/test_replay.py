@@ -37,6 +37,7 @@ async def spooling(
         Store(url, deadline_seconds=deadline_seconds),
         Minutes(),
         spool,
+        groups=2,
         queue_events=10_000,
         queue_bytes=10_000_000,
         deadline_seconds=deadline_seconds,

@@ -32,6 +32,7 @@ async def writing(
     *,
     queue_events: int = 10_000,
     queue_bytes: int = 10_000_000,
+    groups: int = 1,
     deadline_seconds: float = DEADLINE_SECONDS,
 ) -> AsyncIterator[Writer]:
     """Yield a writer of its own store."""
@@ -40,6 +41,7 @@ async def writing(
         store,
         Minutes(),
         None,
+        groups=groups,
         queue_events=queue_events,
         queue_bytes=queue_bytes,
         deadline_seconds=deadline_seconds,
