@@ -39,8 +39,8 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
 
     Where the database could not be reached for it, the schema is brought up to date behind it.
     """
-    minutes = Minutes()
     spool = _spool(settings)
+    minutes = Minutes(spool_bytes=lambda: 0 if spool is None else spool.bytes)
     writer = Writer(
         _store(settings),
         minutes,
@@ -67,14 +67,17 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
 
     parts: list[AbstractAsyncContextManager[Any]] = [
         pool,
-        MinuteReports(minutes, settings.database_url),
         freshness.asked_regularly(),
         gauges.measured_regularly(),
     ]
     if not migrated:
         parts.append(migrating(settings.database_url, settings.retention_days))
-    if spool is not None:
-        parts += (spool, _replay(settings, spool, writer))
+    reports = MinuteReports(minutes, settings.database_url)
+    if spool is None:
+        parts.append(reports)
+    else:
+        # The last minute tells what is left in the spool.
+        parts += (spool, reports, _replay(settings, spool, writer, minutes))
     parts.append(writer)
 
     @asynccontextmanager
@@ -125,11 +128,11 @@ def _store(settings: Settings) -> Store:
     return Store(settings.database_url, deadline_seconds=settings.ingest_deadline_seconds)
 
 
-def _replay(settings: Settings, spool: Spool, writer: Writer) -> Replay:
+def _replay(settings: Settings, spool: Spool, writer: Writer, minutes: Minutes) -> Replay:
     async def refresh(start: datetime, end: datetime) -> None:
         await refresh_beside(settings.database_url, start, end)
 
-    return Replay(spool, _store(settings), known=writer, refresh=refresh)
+    return Replay(spool, _store(settings), known=writer, minutes=minutes, refresh=refresh)
 
 
 def _cors(origins: tuple[str, ...]) -> list[Middleware]:

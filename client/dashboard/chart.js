@@ -1,5 +1,6 @@
 // The chart of the chosen series, and the same numbers as a table.
 import { columnsOf, NAMES } from "./columns.js";
+import { usersByDay } from "./figures.js";
 import { bucketName, count } from "./format.js";
 import { drawPlot, fitPlot } from "./plot.js";
 import { fittingInterval, INTERVALS, zoomedTo } from "./ranges.js";
@@ -18,22 +19,30 @@ export const chart = {
   section,
 
   async load(wanted, get) {
-    const ask = (range, interval) => get(OVER_TIME, { ...wanted.query(range), interval });
-    if (wanted.interval === null) return { overTime: await fittedToAll(wanted, ask), before: null };
-    const { previous, interval } = wanted;
-    const [overTime, before] = await Promise.all([
-      ask(wanted.range, interval),
-      previous && ask({ ...previous, end: previous.wholeEnd }, interval),
+    const [events, users] = await Promise.all([
+      eventsOverTime(wanted, get),
+      series === "users" ? usersByDay(wanted, get) : null,
     ]);
-    return { overTime, before };
+    return { ...events, users };
   },
 
   show(answer, shown) {
-    answers = { ...answers, ...answer };
+    answers = answer;
     view = shown;
     draw();
   },
 };
+
+async function eventsOverTime(wanted, get) {
+  const ask = (range, interval) => get(OVER_TIME, { ...wanted.query(range), interval });
+  if (wanted.interval === null) return { overTime: await fittedToAll(wanted, ask), before: null };
+  const { previous, interval } = wanted;
+  const [overTime, before] = await Promise.all([
+    ask(wanted.range, interval),
+    previous && ask({ ...previous, end: previous.wholeEnd }, interval),
+  ]);
+  return { overTime, before };
+}
 
 // Where events begin is known once they were asked for.
 async function fittedToAll({ range }, ask) {
@@ -44,18 +53,11 @@ async function fittedToAll({ range }, ask) {
   return interval === "month" ? months : ask(range, interval);
 }
 
-export function showUsersOverTime(users) {
-  answers.users = users;
-  draw();
-}
-
-export function forgetUsers() {
-  delete answers.users;
-}
-
+// Returns whether what it shows was asked for.
 export function choose(chosen) {
   series = chosen;
   draw();
+  return series !== "users" || Boolean(answers.users);
 }
 
 export function onZoom(callback) {

@@ -1,9 +1,10 @@
 // The form that says what is counted.
-import { localTime, INTERVALS, isInstant, isTooFine, PRESETS } from "./ranges.js";
+import { localTime, INTERVALS, isInstant, isTooFine, neighbourOf, PRESETS } from "./ranges.js";
 import { isSite, zones } from "./state.js";
 
 const form = document.getElementById("controls");
 const custom = document.getElementById("custom");
+const steps = form.querySelectorAll(".steps button");
 const { range, compare, tz, site, interval, from, to } = form.elements;
 
 range.append(...Object.entries(PRESETS).map(([value, text]) => new Option(text, value)));
@@ -17,6 +18,7 @@ export function showControls(view) {
   for (const input of [range, tz, site, interval]) input.value = state[input.name];
   compare.checked = state.compare === "on";
   compare.disabled = !view.range.start;
+  for (const step of steps) step.disabled = !neighbourOf(view.range, Number(step.value), state, view.now);
   custom.hidden = state.range !== "custom";
   if (view.range.start) showDates(view);
   for (const option of interval.options) option.disabled = isTooFine(option.value, view.range.length);
@@ -41,6 +43,11 @@ export function onChange(navigate) {
     if (custom.hidden || !isSite(site.value)) return;
     navigate({ range: "custom", from: from.value, to: to.value, site: site.value });
   });
+}
+
+// Calls back with the direction.
+export function onStep(step) {
+  for (const button of steps) button.addEventListener("click", () => step(Number(button.value)));
 }
 
 function openCustom() {

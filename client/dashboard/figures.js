@@ -4,7 +4,7 @@ import { addDays, localTime } from "./ranges.js";
 
 const section = document.getElementById("figures");
 const nothing = document.getElementById("nothing");
-const BY_TYPE = "analytics/event-counts-by-type";
+export const BY_TYPE = "analytics/event-counts-by-type";
 const ARROWS = { "-1": "↓ ", 0: "", 1: "↑ " };
 const USERS = "analytics/active-users";
 
@@ -31,14 +31,12 @@ export const figures = {
   },
 };
 
-// Users are the expensive ones: they wait until all else is there.
 export const users = {
   section: document.getElementById("users"),
-  last: true,
 
   load(view, get) {
     return Promise.all([
-      get(USERS, { ...view.query(), interval: "day" }),
+      view.state.series === "users" ? usersByDay(view, get) : get(USERS, view.query()),
       view.previous && get(USERS, view.query(view.previous)),
     ]);
   },
@@ -47,6 +45,9 @@ export const users = {
     showFigure("users", number, before && before.active_users);
   },
 };
+
+// Each day costs as much again as the whole range, so only who wants to see them asks for them.
+export const usersByDay = (view, get) => get(USERS, { ...view.query(), interval: "day" });
 
 export function markChosen(series) {
   for (const button of section.querySelectorAll("[data-series]")) {
@@ -65,8 +66,11 @@ function showFigure(series, number, before) {
   const direction = Math.sign(Math.round(ratio * 100));
   told.dataset.direction = direction;
   if (before === null) told.textContent = "";
-  else told.textContent = before ? `${ARROWS[direction]}${percent(ratio)} from ${count(before)}` : "none before";
+  else if (!before) told.textContent = "none before";
+  else told.replaceChildren(delta(`${ARROWS[direction]}${percent(ratio)}`), ` from ${count(before)}`);
 }
+
+const delta = (textContent) => Object.assign(document.createElement("span"), { className: "delta", textContent });
 
 // Where events are, if they are not here: with sample data, or a clock that is elsewhere.
 function nothingThere(latest, { state, link }) {

@@ -36,8 +36,12 @@ async function repeat(signal) {
   signal.addEventListener("abort", () => clearTimeout(timer));
 }
 
+// The dot blinks when the number changes: an animation without an end would keep the computer at work.
 function tell(number) {
-  shown.querySelector("b").textContent = number === null ? "–" : count(number);
+  const told = shown.querySelector("b");
+  const text = number === null ? "–" : count(number);
+  shown.toggleAttribute("data-changed", text !== told.textContent);
+  told.textContent = text;
   shown.querySelector(".what").textContent = number === 1 ? "event in the last 5 minutes" : "events in the last 5 minutes";
   shown.toggleAttribute("data-active", number > 0);
 }

@@ -4,33 +4,44 @@ import { ask } from "./api.js";
 
 const LONGEST_PAUSE_SECONDS = 60;
 
-// A part has a `section`, `load(view, get)`, `show(answer, view)`, and is `last` if it has to wait for the others.
+// A part has a `section`, `load(view, get)` and `show(answer, view)`. Those that take long ask early: a browser has six connections.
 // `tell` is called with the troubles that there are, whenever they change.
 export function loaderOf(parts, tell) {
   let controller = new AbortController();
   let answers = new Map();
+  let run;
 
-  return async function load(view) {
-    controller.abort();
-    controller = new AbortController();
-    const run = runOf(view, controller.signal, answers, (answers = new Map()), tell);
-    for (const part of parts) part.section.setAttribute("aria-busy", "true");
-    await Promise.all(parts.filter((part) => !part.last).map((part) => run(part)));
-    if (!run.signal.aborted) await Promise.all(parts.filter((part) => part.last).map((part) => run(part)));
+  return {
+    load(view) {
+      controller.abort();
+      controller = new AbortController();
+      run = runOf(view, controller.signal, answers, (answers = new Map()), tell);
+      for (const part of parts) run(part);
+    },
+    // A part of the same view that wants more than it asked for.
+    loadMore: (part) => run(part),
   };
 }
 
 function runOf(view, signal, earlier, answers, tell) {
   const troubles = new Map();
+  const underWay = new Map();
 
   async function get(path, parameters) {
     const url = `${path}?${new URLSearchParams(parameters)}`;
-    const answer = answers.get(url) ?? earlier.get(url) ?? (await ask(url, signal));
+    const answer = answers.get(url) ?? earlier.get(url) ?? (await askOnce(url));
     answers.set(url, answer);
     return answer;
   }
 
+  // Parts that need the same share a request.
+  function askOnce(url) {
+    if (!underWay.has(url)) underWay.set(url, ask(url, signal).finally(() => underWay.delete(url)));
+    return underWay.get(url);
+  }
+
   async function run(part, attempt = 0) {
+    if (attempt === 0) part.section.setAttribute("aria-busy", "true");
     try {
       const answer = await part.load(view, get);
       if (signal.aborted) return;
@@ -58,5 +69,5 @@ function runOf(view, signal, earlier, answers, tell) {
     signal.addEventListener("abort", () => clearTimeout(timer));
   }
 
-  return Object.assign(run, { signal });
+  return run;
 }

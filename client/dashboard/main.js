@@ -1,25 +1,18 @@
 // The page: what its query says is shown, and what somebody changes becomes its query.
 import { switchBy } from "./appearance.js";
-import { chart, choose, draw, forgetUsers, onZoom, showUsersOverTime } from "./chart.js";
-import { onChange, showControls } from "./controls.js";
+import { chart, choose, draw, onZoom } from "./chart.js";
+import { onChange, onStep, showControls } from "./controls.js";
 import { figures, markChosen, users } from "./figures.js";
 import { rangeName } from "./format.js";
 import { elements, pages } from "./lists.js";
 import { showLiveOf } from "./live.js";
 import { loaderOf } from "./loading.js";
 import { drawMap, map } from "./map.js";
-import { fittingInterval, isTooFine, previousOf, rangeOf } from "./ranges.js";
+import { fittingInterval, isTooFine, neighbourOf, previousOf, rangeOf } from "./ranges.js";
 import { readState, writeState } from "./state.js";
 
 const element = (id) => document.getElementById(id);
-const usersOverTime = {
-  ...users,
-  show(answer, view) {
-    users.show(answer, view);
-    showUsersOverTime(answer[0]);
-  },
-};
-const load = loaderOf([figures, chart, pages, elements, map, usersOverTime], showTroubles);
+const loader = loaderOf([figures, users, chart, pages, elements, map], showTroubles);
 let view;
 
 // What is asked for: by a state, at a moment.
@@ -55,15 +48,21 @@ function show(wanted) {
   const isSeriesAlone = view && writeState({ ...state, series: view.state.series }) === writeState(view.state);
   view = viewOf(state, now);
   markChosen(state.series);
-  choose(state.series);
-  if (isSeriesAlone) return;
+  const isThere = choose(state.series);
+  if (isSeriesAlone) {
+    if (!isThere) loader.loadMore(chart);
+    return;
+  }
+  // First of all, since what is asked for takes longest.
+  loader.load(view);
   showControls(view);
   element("figures").toggleAttribute("data-compared", view.previous !== null);
   element("range-name").textContent = rangeName(view.range, state.tz);
+  element("before-name").textContent = view.previous ? `compared with ${beforeName(view)}` : "";
   showLiveOf(state.site);
-  forgetUsers();
-  load(view);
 }
+
+const beforeName = ({ previous: { start, wholeEnd }, state }) => rangeName({ start, end: wholeEnd }, state.tz);
 
 // The moment of a view stays while its range does, so that what was asked already is the same question.
 function isOtherRange(state) {
@@ -84,6 +83,7 @@ function redraw() {
 }
 
 onChange(navigate);
+onStep((direction) => navigate(neighbourOf(view.range, direction, view.state, view.now)));
 onZoom(navigate);
 switchBy(element("theme"), redraw);
 element("figures").addEventListener("click", ({ target }) => {

@@ -4,8 +4,7 @@ import { count } from "./format.js";
 import { loadLand } from "./land.js";
 import { fillList } from "./lists.js";
 
-const MOST = 3000;
-const PAGE = 1000; // the most that the API gives
+const MOST = 1000; // the most that the API gives at once
 const PLACES = 10;
 const LEAST_RADIUS = 1.5;
 const NORTH = 84;
@@ -26,15 +25,9 @@ export const map = {
   section,
 
   async load(view, get) {
-    const found = [];
-    let cursor = null;
-    do {
-      const page = { ...view.query(), event_type: "location", limit: PAGE, ...(cursor && { cursor }) };
-      const { events, next } = await get("events", page);
-      found.push(...events.map(({ payload: { latitude, longitude } }) => [longitude, latitude]));
-      cursor = next;
-    } while (cursor && found.length < MOST);
-    return { found, isAll: cursor === null };
+    const { events, next } = await get("events", { ...view.query(), event_type: "location", limit: MOST });
+    const found = events.map(({ payload: { latitude, longitude } }) => [longitude, latitude]);
+    return { found, isAll: next === null };
   },
 
   show({ found, isAll }) {

@@ -2,18 +2,21 @@
 import { colour } from "./appearance.js";
 import { bucketName, compact, count, tick } from "./format.js";
 import { DAY, INTERVALS } from "./ranges.js";
+import { followFingers } from "./touch.js";
 
-const FONT = "12px system-ui, sans-serif";
 const LEAST_DRAG_PIXELS = 8;
 const TICK_DAYS = [1, 2, 3, 5, 7, 10, 15, 30, 60, 90, 120, 180, 365, 730, 1825, 3650];
 
 const tip = Object.assign(document.createElement("div"), { className: "tip", hidden: true });
 let drawn;
 
-// `select` is called with the first and the last bucket that somebody drags over.
+// `select` is called with the first and the last bucket that somebody drags over, or spreads two fingers around.
 export function drawPlot(place, columns, tz, select) {
+  // Answers may be here before it.
+  if (!window.uPlot) return addEventListener("DOMContentLoaded", () => drawPlot(place, columns, tz, select), { once: true });
   drawn?.destroy();
   drawn = columns.labels.length ? new window.uPlot(options(place, columns, tz, select), data(columns), place) : null;
+  if (drawn) followFingers(drawn, select);
   place.append(tip);
 }
 
@@ -28,7 +31,7 @@ function options({ clientWidth: width, clientHeight: height }, columns, tz, sele
     width,
     height,
     legend: { show: false },
-    padding: [12, 28, 0, 0],
+    padding: [8, 24, 0, 0],
     tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), tz),
     cursor: { y: false, drag: { x: true, y: false, setScale: false }, points: { size: 9 } },
     scales: {
@@ -51,13 +54,14 @@ function widened(from, to, { interval }) {
 }
 
 function axes({ interval }, tz) {
-  const axis = { stroke: colour("--quiet"), font: FONT, ticks: { show: false } };
+  const font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  const axis = { stroke: colour("--quiet"), font, ticks: { show: false }, gap: 10 };
   // Among days there are no hours.
   const apart = INTERVALS[interval] < DAY ? {} : { incrs: TICK_DAYS.map((days) => (days * DAY) / 1000) };
   const times = (_, seconds, __, ___, secondsApart) => ticks(seconds, secondsApart, tz);
   return [
-    { ...axis, ...apart, grid: { show: false }, size: 30, space: 68, values: times },
-    { ...axis, grid: { stroke: colour("--line"), width: 1 }, size: 52, space: 44, values: (_, all) => all.map(whole) },
+    { ...axis, ...apart, grid: { show: false }, size: 36, space: 68, values: times },
+    { ...axis, grid: { stroke: colour("--line"), width: 1 }, size: 48, space: 44, values: (_, all) => all.map(whole) },
   ];
 }
 

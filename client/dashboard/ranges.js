@@ -114,6 +114,19 @@ function shift(date, preset, length) {
   return addDays(date, -length / DAY);
 }
 
+// What a state has to be so that it shows as many days, or minutes, right before (-1) or after (1) a range; null where there
+// are none: all time has no neighbours, and what is to come has no events.
+export function neighbourOf({ start, end, length }, direction, { tz }, now) {
+  if (!start) return null;
+  const custom = (from, to) => ({ range: "custom", from, to });
+  if (isInstant(start)) {
+    const first = Date.parse(start) + direction * length;
+    return first > now ? null : custom(minuteOf(first), minuteOf(first + length - MINUTE));
+  }
+  const [first, last] = [start, end].map((date) => addDays(date, (direction * length) / DAY));
+  return first > localTime(now, tz).slice(0, 10) ? null : custom(first, last);
+}
+
 export function fittingInterval(length) {
   return FITTING.find(([, longest]) => length <= longest)[0];
 }

@@ -13,7 +13,7 @@ interface Tallymark {
   location(): void;
 }
 
-/** Missing until the script has run, and where it was not loaded: `window.tallymark?.track(...)`. */
 interface Window {
+  /** Missing until the script has run, and where it was not loaded: `window.tallymark?.track(...)`. */
   tallymark?: Tallymark;
 }

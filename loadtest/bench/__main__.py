@@ -2,7 +2,7 @@
 
 import typer
 
-from loadtest.bench import counts, growth, refreshes, spool, writes
+from loadtest.bench import counts, dashboard, growth, refreshes, spool, writes
 from loadtest.bench.ingest import command as ingest
 
 app = typer.Typer(
@@ -13,6 +13,7 @@ app = typer.Typer(
     help="Measure on a fresh database: of DATABASE_URL's server, else an embedded one.",
 )
 app.command("counts")(counts.main)
+app.command("dashboard")(dashboard.main)
 app.command("growth")(growth.main)
 app.command("ingest")(ingest.main)
 app.command("refreshes")(refreshes.main)

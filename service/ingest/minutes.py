@@ -21,7 +21,7 @@ from service.database.failures import first_line
 log = structlog.get_logger()
 
 SECONDS = 60
-KEPT_MINUTES = 60
+KEPT_MINUTES = 24 * 60
 """How many minutes wait in memory while the database is away; older ones are forgotten."""
 WRITE_SECONDS = 2.0
 
@@ -43,6 +43,23 @@ class Minute:
     """Seconds."""
     waits: Counter[int] = field(default_factory=Counter)
     """How many events waited about e ** (class / RESOLUTION) seconds."""
+    spooled: int = 0
+    replayed: int = 0
+    refused: int = 0
+    spool_bytes: int = 0
+    """At its end."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is nothing to tell."""
+        return not (
+            self.flushes
+            or self.not_stored
+            or self.spooled
+            or self.replayed
+            or self.refused
+            or self.spool_bytes
+        )
 
     def row(self) -> dict[str, Any]:
         """Return the values of insert_ingest_minute.sql, but for the instance."""
@@ -55,6 +72,10 @@ class Minute:
             "p95_ms": self.percentile(0.95),
             "p99_ms": self.percentile(0.99),
             "max_ms": self.longest * 1000 if self.flushes else None,
+            "spooled": self.spooled,
+            "replayed": self.replayed,
+            "refused": self.refused,
+            "spool_bytes": self.spool_bytes,
         }
 
     def percentile(self, share: float) -> float | None:
@@ -68,11 +89,17 @@ class Minute:
 
 
 class Minutes:
-    """Counts, as the writer tells; a group costs the same whatever its size."""
+    """Counts, as writer and replay tell; a group costs the same whatever its size."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        *,
+        spool_bytes: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._clock = clock
-        self._current = Minute(0)
+        self._spool_bytes = spool_bytes
+        self._current = Minute(self._number())
         self._over: deque[Minute] = deque(maxlen=KEPT_MINUTES)
 
     def stored(self, events: int, waited_seconds: float) -> None:
@@ -85,6 +112,16 @@ class Minutes:
     def not_stored(self, events: int) -> None:
         """Count events whose senders got another answer than 202."""
         self._now().not_stored += events
+
+    def spooled(self, events: int) -> None:
+        """Count events that went to the spool, and are among those of stored()."""
+        self._now().spooled += events
+
+    def replayed(self, events: int, *, refused: int) -> None:
+        """Count events of the spool that the database has now, and others that it refused."""
+        minute = self._now()
+        minute.replayed += events
+        minute.refused += refused
 
     def take(self, *, unfinished: bool = False) -> list[Minute]:
         """Return the minutes that are over and were not taken yet, or all of them."""
@@ -107,7 +144,8 @@ class Minutes:
         return self._current
 
     def _close(self) -> None:
-        if self._current.flushes or self._current.not_stored:
+        self._current.spool_bytes = self._spool_bytes()
+        if not self._current.is_quiet:
             self._over.append(self._current)
         self._current = Minute(self._number())
 

@@ -14,6 +14,7 @@ import structlog
 
 from service.database.failures import first_line
 from service.events import MICROSECONDS
+from service.ingest.minutes import Minutes
 from service.ingest.replayed import Replayed, ReplayStore
 from service.ingest.spool import Spool
 from service.ingest.spool.segments import DAMAGED, read
@@ -64,11 +65,13 @@ class Replay:
         store: ReplayStore,
         *,
         known: Outages,
+        minutes: Minutes,
         refresh: Callable[[datetime, datetime], Awaitable[None]],
     ) -> None:
         self._spool = spool
         self._store = store
         self._known = known
+        self._minutes = minutes
         self._refresh = refresh
         self._identity: str | None = None
         self._outages = 0
@@ -187,8 +190,10 @@ class Replay:
             milliseconds=round((time.monotonic() - started) * 1000),
             bytes_left=self._spool.bytes,
         )
+        brought = replayed.events - replayed.refused - len(left)
         EVENTS_REJECTED.inc(replayed.refused)
-        REPLAYED_EVENTS.inc(replayed.events - replayed.refused - len(left))
+        REPLAYED_EVENTS.inc(brought)
+        self._minutes.replayed(brought, refused=replayed.refused)
         if damaged:
             SPOOL_DAMAGED_BYTES.inc(damaged)
             kept_as = path.with_suffix(DAMAGED).name

@@ -280,6 +280,7 @@ class Writer:
             return False
         self._spool_is_full = False
         group.note_spooled()
+        self._minutes.spooled(len(events))
         milliseconds = round((time.monotonic() - started) * 1000, 2)
         log.info("spooled", events=len(events), milliseconds=milliseconds)
         return True

@@ -27,5 +27,5 @@ select
     not_stored,
     case when not_stored > 0 or p95_ms > 1000 then 'warning' else 'ok' end as status
 from ingest_minutes
-where minute > now() - interval '1 hour'
+where minute > now() - interval '1 hour' and (flushes > 0 or not_stored > 0)
 order by minute desc, instance;

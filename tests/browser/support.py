@@ -115,12 +115,15 @@ class Demo:
         return [kind for kind, _ in self.rows()]
 
 
-def posts_of(context: BrowserContext) -> list[Request]:
-    """Return the list of what pages and workers POST from now on; it grows."""
+def posts_of(context: BrowserContext, kind: str | None = None) -> list[Request]:
+    """Return the list of what pages and workers POST from now on; it grows.
+
+    Of one kind only, if that is given: "fetch" are no beacons.
+    """
     posts: list[Request] = []
 
     def note(request: Request) -> None:
-        if request.method == "POST":
+        if request.method == "POST" and kind in (None, request.resource_type):
             posts.append(request)
 
     context.on("request", note)

@@ -150,6 +150,42 @@ def test_a_row_of_the_table_leads_to_its_part_of_the_time(
     assert dashboard.shown().figures == counted(database, days("2025-05-12", "2025-05-18"))
 
 
+def test_the_days_before_and_after_are_one_step_away(
+    dashboard: Dashboard, database: Database
+) -> None:
+    dashboard.open("?range=7d&tz=UTC")
+    later = dashboard.page.get_by_role("button", name="Later")
+    expect(later).to_be_disabled()
+    whole = dashboard.shown()
+    dashboard.page.get_by_role("button", name="Earlier").click()
+    dashboard.expect_state(range="custom", **{"from": "2025-05-15", "to": "2025-05-21"})
+    assert dashboard.shown() == Shown(
+        counted(database, days("2025-05-15", "2025-05-21")),
+        counted(database, days("2025-05-08", "2025-05-14")),
+    )
+    expect(dashboard.page.locator("#before-name")).to_have_text(
+        re.compile(r"^compared with 8\W+14 May 2025$")
+    )
+    later.click()
+    dashboard.expect_state(**{"from": "2025-05-22", "to": "2025-05-28"})
+    assert dashboard.shown().figures == whole.figures
+    dashboard.open("?range=custom&from=2025-05-27T10:00Z&to=2025-05-27T11:59Z&tz=UTC")
+    later.click()
+    dashboard.expect_state(**{"from": "2025-05-27T12:00Z", "to": "2025-05-27T13:59Z"})
+    dashboard.open("?range=all&tz=UTC")
+    expect(dashboard.page.get_by_role("button", name="Earlier")).to_be_disabled()
+
+
+def test_lists_say_what_share_of_all_a_row_has(dashboard: Dashboard, database: Database) -> None:
+    dashboard.open("?range=7d&tz=UTC")
+    span, _ = span_of("7d", "UTC")
+    views = counted(database, span)["view"]
+    shares = dashboard.page.locator("#pages tbody td:last-child").all_inner_texts()
+    assert [int(share.removesuffix("%")) for share in shares] == [
+        int(100 * count / views + 0.5) for _, count in top_paths(database, span)
+    ]
+
+
 def test_dates_of_ones_own(dashboard: Dashboard, database: Database) -> None:
     dashboard.open("?tz=UTC")
     dashboard.control("range").select_option("custom")
@@ -205,6 +241,14 @@ def test_nothing_is_asked_twice(dashboard: Dashboard) -> None:
     dashboard.page.get_by_role("button", name="Clicks").click()
     dashboard.expect_state(series="click")
     assert asked == []
+    # Each day's users are dear: only who wants to see them asks for them.
+    for _ in range(2):
+        dashboard.page.get_by_role("button", name="Active users").click()
+        dashboard.expect_state(series="users")
+        expect(dashboard.page.locator("#chart-name")).to_have_text("Active users by day")
+        dashboard.page.get_by_role("button", name="Clicks").click()
+        dashboard.expect_state(series="click")
+    assert ["active-users" in url and "interval=day" in url for url in asked] == [True]
 
 
 def test_what_is_late_is_dropped(dashboard: Dashboard, database: Database) -> None:

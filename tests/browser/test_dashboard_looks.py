@@ -85,7 +85,7 @@ def test_everything_is_reached_by_keyboard(dashboard: Dashboard) -> None:
     words = [name.split("\n")[0].split("  ")[0] for name in reached]
     expected = [
         *("Skip to the figures", "Demo", "API", "Dark mode"),
-        *("range", "from", "to", "Show", "compare", "tz", "site"),
+        *("range", "Earlier", "Later", "from", "to", "Show", "compare", "tz", "site"),
         *("All events", "Views", "Clicks", "Locations", "Active users"),
         *("interval", "The same as a table", "The busiest places as a table"),
     ]

@@ -1,16 +1,19 @@
 """tallymark.js in a page of another origin: what is counted, and what is not."""
 
+import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, Request
 
 from tests.browser.chromium import INSECURE_HOST
 from tests.browser.site import (
     ALLOW,
+    HTML,
     Site,
     click,
     expect_waiting,
@@ -18,10 +21,22 @@ from tests.browser.site import (
     track,
     waiting,
 )
-from tests.browser.support import BERLIN, FAILED_REQUEST, Console, posts_of
+from tests.browser.support import (
+    BERLIN,
+    FAILED_REQUEST,
+    WAIT_MILLISECONDS,
+    Console,
+    posts_of,
+)
 from tests.support.databases import Database
 
 pytestmark = pytest.mark.browser
+
+HASTE = (
+    "{ const later = setTimeout; window.setTimeout = (act, pause) => later(act, pause / 1000); }"
+)
+MOST_POSTS = 5
+"""Of a page that can't read answers: before each it asks for the time, which fails, too."""
 
 NewSite = Callable[..., Site]
 
@@ -311,18 +326,43 @@ def test_an_insecure_page_is_counted(
     site.expect_rows(site.view(), click("a"))
 
 
-def test_an_origin_that_may_not_read_answers_is_stored_once(
-    new_site: NewSite, service: httpx.Client, console: Console
+def test_an_origin_that_may_not_read_answers_asks_for_a_while_and_is_stored_once(
+    new_site: NewSite,
+    service: httpx.Client,
+    database: Database,
+    console: Console,
+    open_service: str,
+    tmp_path: Path,
 ) -> None:
     console.expect(FAILED_REQUEST)
     site = new_site(ALLOW, str(service.base_url))
+    site.context.add_init_script(HASTE)
+    posts = posts_of(site.context, "fetch")
     page = site.open()
-    site.expect_rows(site.view())
-    page.reload()
-    page.wait_for_timeout(1500)
-    site.expect_rows(site.view(), site.view())
-    # It can't know, and asks again.
-    assert waiting(page) == 2
+    for loads in (1, 2):
+        expect_posts(page, posts, loads * MOST_POSTS)
+        track(page, "late")
+        page.reload()
+    site.expect_rows(*(site.view() for _ in range(3)), *(click("late") for _ in range(2)))
+    page.close()
+    sent = {event["event_id"] for post in posts for event in json.loads(post.post_data or "[]")}
+    rows = database.execute("select event_id::text from events").fetchall()
+    assert sent <= {event_id for (event_id,) in rows}, "each was always sent under the same id"
+    # Once the site is allowed, what waits is known by its ids.
+    (tmp_path / "index.html").write_text(HTML.format(service=open_service, attributes=ALLOW))
+    page = site.open("/index.html")
+    expect_waiting(page, 0)
+    assert set(rows) < set(database.execute("select event_id::text from events").fetchall())
+    assert len(site.rows()) == len(rows) + 1
+
+
+def expect_posts(page: Page, posts: list[Request], count: int) -> None:
+    """Wait for so many, and see that no more follow: without an end there would be hundreds."""
+    deadline = time.monotonic() + WAIT_MILLISECONDS / 1000
+    while len(posts) < count and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    page.wait_for_timeout(500)
+    assert len(posts) == count
 
 
 def test_it_needs_no_more_of_the_page_than_a_policy_that_names_the_service(

@@ -1,18 +1,30 @@
 """GET /tallymark.js: its size, its headers, and types that are those of the API."""
 
 import gzip
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from service.events import ClickPayload, LocationPayload, ViewPayload
+from service.pages import CLIENT
 from service.snippet import SOURCE, compressed, without_comments
 from tests.http.support import assert_problem
 from tests.support.services import running_service
 
 MAX_BYTES = 2048
+USAGE = Path(__file__).with_name("snippet_usage.ts")
+INSTALL = "ci --prefer-offline --ignore-scripts --no-audit --no-fund --loglevel=error"
+COMPILE = (
+    "node_modules/typescript/bin/tsc --noEmit --strict --target es2022 --lib es2022,dom "
+    "tallymark.d.ts snippet_usage.ts"
+)
 PAYLOADS = {"view": ViewPayload, "click": ClickPayload, "location": LocationPayload}
 
 
@@ -30,14 +42,14 @@ def test_it_is_the_source_without_comments(service: httpx.Client) -> None:
     served = service.get("/tallymark.js").text
     source = [line.strip() for line in SOURCE.read_text().splitlines()]
     lines = "".join(line for line in source if line[:2] != "//")
-    assert served.replace("\n", "") == lines
+    assert re.sub(r"\s", "", served) == re.sub(r"\s", "", lines)
     # Behind one that is not on a line of its own, the next line would be lost.
     assert not re.search(r"^\s|//", served, re.MULTILINE)
 
 
 def test_only_lines_of_comment_are_left_out() -> None:
-    source = '// one\n\n  a("https://b"); // two\n  // three\n\tc();\n'
-    assert without_comments(source) == 'a("https://b"); // two\nc();'
+    source = '// one\n\n  a("https://b"); // two\n  // three\n\tlet c = (d) => e == d;\n'
+    assert without_comments(source) == 'a("https://b"); // two\nlet c=(d)=>e == d;'
 
 
 def test_ends_of_lines_are_kept_where_they_may_end_a_statement() -> None:
@@ -108,3 +120,22 @@ def test_the_types_are_those_of_the_events() -> None:
         assert {name for name, _ in members} == model.__annotations__.keys()
         optional = {name for name, mark in members if mark}
         assert optional == {n for n, a in model.__annotations__.items() if "NotRequired" in str(a)}
+
+
+def test_pages_of_typescript_compile_with_them(tmp_path: Path) -> None:
+    vendor = CLIENT / "vendor"
+    for file in (*vendor.glob("package*.json"), SOURCE.with_suffix(".d.ts"), USAGE):
+        shutil.copy(file, tmp_path)
+    # npm comes with Node.js as a Python package, and looks for the other beside itself.
+    folder = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+    for program, arguments in (("npm", INSTALL), ("node", COMPILE)):
+        done = subprocess.run(
+            [folder / program, *arguments.split()],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -95,6 +95,26 @@ def test_a_quiet_minute_has_no_row(database_url: str) -> None:
     assert rows(database_url) == []
 
 
+def test_a_minute_tells_what_the_spool_did_and_holds(database_url: str) -> None:
+    held = iter([500, 200, 0, 0])
+    minutes = Minutes(clock := Clock(), spool_bytes=lambda: next(held))
+    minutes.stored(3, 0.010)
+    minutes.spooled(2)
+    for _ in range(2):  # The second is quiet, but for what waits.
+        clock.seconds += 60
+        report(database_url, minutes)
+    minutes.replayed(1, refused=1)
+    for _ in range(2):
+        clock.seconds += 60
+        report(database_url, minutes)
+    names = ("events", "flushes", "spooled", "replayed", "refused", "spool_bytes")
+    assert [tuple(row[name] for name in names) for row in rows(database_url)] == [
+        (3, 1, 2, 0, 0, 500),
+        (0, 0, 0, 0, 0, 200),
+        (0, 0, 0, 1, 1, 0),
+    ]
+
+
 def test_minutes_wait_while_the_database_is_away(database_url: str) -> None:
     minutes = Minutes(clock := Clock())
     for _ in range(3):

@@ -47,7 +47,7 @@ async def spooling(
         await refresh_beside(url, start, end)
 
     store = Store(url, deadline_seconds=replay_seconds)
-    replayed = Replay(spool, store, known=writer, refresh=refresh)
+    replayed = Replay(spool, store, known=writer, minutes=Minutes(), refresh=refresh)
     async with spool, replayed, writer:
         yield writer, spool
 
