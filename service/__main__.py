@@ -55,6 +55,38 @@ def migrate_() -> None:
     typer.echo("\n".join(f"applied {name}" for name in applied) or "The schema is current.")
 
 
+users = typer.Typer(no_args_is_help=True, help="All that is kept of a user (docs/privacy.md).")
+app.add_typer(users, name="users")
+
+UserId = Annotated[str, typer.Argument(help="The user_id of the events.", show_default=False)]
+OneSite = Annotated[int | None, typer.Option(help="Only at this site; else at all.")]
+
+
+@users.command(name="export")
+def export_user(user_id: UserId, site: OneSite = None) -> None:
+    """Print what is kept of a user, a JSON document a line: events, then refused ones."""
+    from service.privacy.command import export
+
+    export(load_settings(), user_id, site)
+
+
+@users.command(name="erase")
+def erase_user(user_id: UserId, site: OneSite = None) -> None:
+    """Erase a user for good; if it is cut off, the same command does the rest."""
+    from service.privacy.command import erase
+
+    erased = erase(load_settings(), user_id, site)
+    typer.echo(
+        f"Erased {erased.events} events, {erased.rejected} that had been refused, and "
+        f"{erased.spooled} in the spool."
+    )
+    if erased.still_spooled:
+        typer.echo(
+            f"{erased.still_spooled} more are in spools in use, or in damaged files: "
+            "erase again once they are stored (docs/privacy.md)."
+        )
+
+
 Instant = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])]
 
 
@@ -152,6 +184,7 @@ def main() -> None:
     from service.database.migrations import DatabaseError
     from service.ingest.spool import SpoolError
     from service.ops import OpsError
+    from service.privacy.command import UserError
     from service.run import RunError
     from service.server import ListenError
 
@@ -165,6 +198,7 @@ def main() -> None:
         OpsError,
         RunError,
         SpoolError,
+        UserError,
     ) as error:
         sys.exit(f"tallymark: {error}")
 

@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     database_url: Annotated[DatabaseUrl, Field(description="The TimescaleDB that holds the events")]
+    migration_database_url: Annotated[
+        DatabaseUrl | None,
+        BeforeValidator(_unset),
+        Field(description="The same database by its owner, who migrates; else DATABASE_URL does"),
+    ] = None
     database_read_url: Annotated[
         DatabaseUrl | None,
         Field(description="A replica that answers counts, if there is one"),
@@ -75,6 +80,15 @@ class Settings(BaseSettings):
         BeforeValidator(_unset),
         Field(description="Events go after so many days, their counts stay; not set: none go"),
     ] = None
+
+    location_decimals: Annotated[
+        Annotated[int, Field(ge=0, le=15)] | None,
+        BeforeValidator(_unset),
+        Field(description="Coordinates are rounded to so many before they are stored; else not"),
+    ] = None
+    users_api: Annotated[
+        bool, Field(description="Whether users may be exported and erased over HTTP")
+    ] = False
 
     ingest_queue_events: Annotated[
         int,
@@ -143,7 +157,7 @@ def load_settings(**overrides: Any) -> Settings:
         name = str(first["loc"][0]).upper()
         reason = first["msg"].removeprefix("Value error, ")
         problem = "is not set" if first["type"] == "missing" else f"is wrong: {reason}"
-        if name.startswith("DATABASE_"):
+        if "DATABASE_" in name:
             problem += (
                 "; it is a URL like postgresql://user:password@127.0.0.1:5432/name, and "
                 "`scripts/run` prints that of the database it runs"
