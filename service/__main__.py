@@ -33,7 +33,7 @@ def serve(port: Port = None, workers: Workers = None) -> None:
     listener = bind(settings.host, settings.port)
     configure_logging(settings)
     try:
-        prepare(settings.database_url, settings.retention_days)
+        prepare(settings.database_url, settings.retention_days, settings.migration_database_url)
     except DatabaseAwayError as error:
         if settings.spool_bytes == 0:
             raise
@@ -44,14 +44,24 @@ def serve(port: Port = None, workers: Workers = None) -> None:
 
 
 @app.command(name="migrate")
-def migrate_() -> None:
-    """Bring the database of DATABASE_URL to the current schema."""
+def migrate_(
+    with_retention: Annotated[
+        bool,
+        typer.Option(
+            "--with-retention", help="Let RETENTION_DAYS hold from now on, too, set or not."
+        ),
+    ] = False,
+) -> None:
+    """Bring the database of MIGRATION_DATABASE_URL, or DATABASE_URL, to the current schema."""
     from service.database.migrations import migrate
+    from service.database.retention import set_retention
     from service.logs import configure_logging
 
     settings = load_settings()
     configure_logging(settings)
-    applied = migrate(settings.database_url)
+    applied = migrate(settings.owners_url)
+    if with_retention:
+        set_retention(settings.owners_url, settings.retention_days)
     typer.echo("\n".join(f"applied {name}" for name in applied) or "The schema is current.")
 
 
@@ -95,12 +105,42 @@ def refresh(start: Instant = None, end: Instant = None) -> None:
     """Bring the aggregates up to date at once, as after a backfill; all, or some days (UTC)."""
     from service.database.retention import refresh
 
-    refresh(load_settings().database_url, in_utc(start), in_utc(end))
+    refresh(load_settings().owners_url, in_utc(start), in_utc(end))
 
 
 def in_utc(moment: datetime | None) -> datetime | None:
     """Return an instant of the command line, which is meant in UTC."""
     return None if moment is None else moment.replace(tzinfo=UTC)
+
+
+File = Annotated[Path, typer.Argument(help="The file of the dump.", show_default=False)]
+
+
+@app.command()
+def backup(file: File) -> None:
+    """Write a dump of the database into a new file, while others write (docs/backup.md)."""
+    from service.database.backup import back_up
+
+    back_up(load_settings().owners_url, file)
+    typer.echo(f"{file} holds the database: {file.stat().st_size} bytes.")
+
+
+@app.command()
+def restore(
+    file: File,
+    database_url: Annotated[
+        str, typer.Argument(help="An empty database, by an administrator.", show_default=False)
+    ],
+    as_copy: Annotated[
+        bool, typer.Option(help="It is another database: spools of the first are not for it.")
+    ] = False,
+) -> None:
+    """Restore a dump into a new, empty database (docs/backup.md)."""
+    from service.database.backup import restore
+
+    url = load_settings(database_url=database_url).database_url
+    restore(file, url, as_copy=as_copy)
+    typer.echo("Restored. Start the service on it, and erase again whom you erased since the dump.")
 
 
 @app.command()

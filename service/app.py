@@ -80,7 +80,11 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
         gauges.measured_regularly(),
     ]
     if not migrated:
-        parts.append(migrating(settings.database_url, settings.retention_days))
+        parts.append(
+            migrating(
+                settings.database_url, settings.retention_days, settings.migration_database_url
+            )
+        )
     if spool is not None:
         parts += (spool, _replay(settings, spool, writer))
     parts.append(writer)

@@ -136,6 +136,11 @@ class Settings(BaseSettings):
     ] = False
 
     @property
+    def owners_url(self) -> str:
+        """The database as who owns what is in it, as far as that is known."""
+        return self.migration_database_url or self.database_url
+
+    @property
     def reads_from(self) -> str:
         """The database that is asked for counts."""
         return self.database_read_url or self.database_url

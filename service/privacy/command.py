@@ -42,7 +42,8 @@ def export(settings: Settings, user_id: str, site: int | None) -> None:
 
 def erase(settings: Settings, user_id: str, site: int | None) -> Erased:
     """Erase a user and return how much that was. Raises UserError, DatabaseError."""
-    erasure = Erasure(_owners_url(settings), settings.spool_directory, _query(user_id, site))
+    query = _query(user_id, site)
+    erasure = Erasure(_owners_url(settings), settings.spool_directory, query)
     try:
         return _run(erasure.run(), "The erasure is not finished")
     except DatabaseError as error:
@@ -60,9 +61,8 @@ def _query(user_id: str, site: int | None) -> UserQuery:
 
 
 def _owners_url(settings: Settings) -> str:
-    url = settings.migration_database_url or settings.database_url
-    connect_or_explain(url).close()
-    return url
+    connect_or_explain(settings.owners_url).close()
+    return settings.owners_url
 
 
 def _run(work: Coroutine[Any, Any, Result], purpose: str) -> Result:

@@ -5,13 +5,22 @@ create procedure grant_service_access()
 language plpgsql
 set search_path = public, pg_temp
 as $$
+declare
+    relation regclass;
 begin
     if to_regrole('tallymark_service') is null then
         raise warning 'there is no role tallymark_service: see docs/deployment.md';
         return;
     end if;
     grant insert on events, rejected_events, ingest_minutes to tallymark_service;
-    grant select on all tables in schema public to tallymark_service;
+    -- Not all tables of the schema: an extension's may be somebody else's.
+    for relation in
+        select oid from pg_class
+        where relnamespace = 'public'::regnamespace and relkind in ('r', 'v')
+          and pg_has_role(relowner, 'usage')
+    loop
+        execute format('grant select on %s to tallymark_service', relation);
+    end loop;
     -- What later migrations make, too.
     alter default privileges in schema public grant select on tables to tallymark_service;
     grant execute on function hasten_refreshes() to tallymark_service;

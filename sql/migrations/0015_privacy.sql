@@ -128,7 +128,8 @@ begin
         erase_user_events(text, timestamptz, timestamptz, smallint, integer),
         alias_user(text, smallint),
         user_rejects(text, smallint),
-        erase_user_rejects(text, smallint)
+        erase_user_rejects(text, smallint),
+        hasten_refreshes()
     to tallymark_privacy;
 end
 $$;
