@@ -113,6 +113,23 @@ def in_utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.replace(tzinfo=UTC)
 
 
+@app.command()
+def doctor(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was found as JSON, for programs.")
+    ] = False,
+) -> None:
+    """Look at the settings, the database and the disk, and say what to do (docs/deployment.md).
+
+    The exit status is 1 if something is wrong.
+    """
+    from service.doctor import Status, examine, show
+
+    findings = examine(load_settings())
+    show(findings, as_json=as_json)
+    raise typer.Exit(any(one.status is Status.WRONG for one in findings))
+
+
 File = Annotated[Path, typer.Argument(help="The file of the dump.", show_default=False)]
 
 
