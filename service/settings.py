@@ -6,6 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+SECRETS = Path("/run/secrets")
+"""A file there that has a setting's name, in lower case, holds its value: so container engines hand
+secrets on. The environment goes before it."""
+
 Seconds = Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)]
 
 
@@ -151,12 +155,15 @@ class SettingsError(Exception):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Return the settings of the environment, with `overrides` before them.
+    """Return the settings of the environment and of SECRETS, with `overrides` before them.
 
     Raises SettingsError.
     """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if SECRETS.is_dir():
+        given["_secrets_dir"] = SECRETS
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()

@@ -159,12 +159,6 @@ def test_settings_of_the_server(
         assert "restart" in one(database_url, tmp_path, name, Status.WARNING, "").remedy
 
 
-def test_a_server_without_fsync(database_url: str, tmp_path: Path, native: bool) -> None:
-    if native:
-        pytest.skip("the embedded server of the tests has none")
-    assert "postgresql.conf" in one(database_url, tmp_path, "fsync", Status.WRONG, "off").remedy
-
-
 def test_connections(database_url: str, tmp_path: Path) -> None:
     settings = {"workers": 64, "read_connections": 100}
     one(database_url, tmp_path, "connections", Status.WRONG, "are needed by 64 w", **settings)
