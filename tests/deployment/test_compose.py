@@ -1,4 +1,4 @@
-"""docker-compose.production.yml and deployment/, as far as they can be tried without Docker."""
+"""docker-compose.production.yml and scripts/production, as far as can be tried without Docker."""
 
 import re
 import stat
@@ -19,7 +19,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PLAIN: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 INSTANCES = {"service-a", "service-b"}
-ROLES = (ROOT / "deployment" / "roles.sh").read_text()
+ROLES = (ROOT / "scripts" / "production" / "roles.sh").read_text()
 
 
 def test_the_file_is_valid() -> None:
@@ -95,11 +95,11 @@ def test_settings_are_settings() -> None:
 
 
 def test_the_proxy_and_prometheus_ask_both_instances() -> None:
-    caddy = (ROOT / "deployment" / "Caddyfile").read_text()
+    caddy = (ROOT / "scripts" / "production" / "Caddyfile").read_text()
     (upstreams,) = re.findall(r"reverse_proxy (.*) \{", caddy)
     expected = {f"{name}:8000" for name in INSTANCES}
     assert set(upstreams.split()) == expected
-    prometheus = yaml.safe_load((ROOT / "deployment" / "prometheus.yml").read_text())
+    prometheus = yaml.safe_load((ROOT / "scripts" / "production" / "prometheus.yml").read_text())
     (job,) = prometheus["scrape_configs"]
     assert set(job["static_configs"][0]["targets"]) == expected
     key = Path(job["authorization"]["credentials_file"])
@@ -109,7 +109,7 @@ def test_the_proxy_and_prometheus_ask_both_instances() -> None:
 
 
 def test_secrets_are_made_once(tmp_path: Path) -> None:
-    command = [ROOT / "deployment" / "make-secrets", tmp_path]
+    command = [ROOT / "scripts" / "production" / "make-secrets", tmp_path]
     subprocess.run(command, check=True, capture_output=True)
     secrets = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
     assert COMPOSE["secrets"] == {name: {"file": f"./secrets/{name}"} for name in secrets}
@@ -130,7 +130,7 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
 
 def test_the_script_makes_the_roles(empty_database_url: str) -> None:
     """The script's SQL, with roles of this test's own, since roles are the whole server's."""
-    script = ROOT / "deployment" / "roles.sh"
+    script = ROOT / "scripts" / "production" / "roles.sh"
     assert subprocess.run(["sh", "-n", script], check=False).returncode == 0
     (statements,) = re.findall(r"<<'SQL'\n(.*)^SQL$", ROLES, re.DOTALL | re.MULTILINE)
     statements = re.sub(r"^\\getenv .*$|^create extension .*$", "", statements, flags=re.MULTILINE)
