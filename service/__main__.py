@@ -33,7 +33,7 @@ def serve(port: Port = None, workers: Workers = None) -> None:
     listener = bind(settings.host, settings.port)
     configure_logging(settings)
     try:
-        prepare(settings.database_url, settings.retention_days)
+        prepare(settings.database_url, settings.retention_days, settings.migration_database_url)
     except DatabaseAwayError as error:
         if settings.spool_bytes == 0:
             raise
@@ -44,15 +44,57 @@ def serve(port: Port = None, workers: Workers = None) -> None:
 
 
 @app.command(name="migrate")
-def migrate_() -> None:
-    """Bring the database of DATABASE_URL to the current schema."""
+def migrate_(
+    with_retention: Annotated[
+        bool,
+        typer.Option(
+            "--with-retention", help="Let RETENTION_DAYS hold from now on, too, set or not."
+        ),
+    ] = False,
+) -> None:
+    """Bring the database of MIGRATION_DATABASE_URL, or DATABASE_URL, to the current schema."""
     from service.database.migrations import migrate
+    from service.database.retention import set_retention
     from service.logs import configure_logging
 
     settings = load_settings()
     configure_logging(settings)
-    applied = migrate(settings.database_url)
+    applied = migrate(settings.owners_url)
+    if with_retention:
+        set_retention(settings.owners_url, settings.retention_days)
     typer.echo("\n".join(f"applied {name}" for name in applied) or "The schema is current.")
+
+
+users = typer.Typer(no_args_is_help=True, help="All that is kept of a user (docs/privacy.md).")
+app.add_typer(users, name="users")
+
+UserId = Annotated[str, typer.Argument(help="The user_id of the events.", show_default=False)]
+OneSite = Annotated[int | None, typer.Option(help="Only at this site; else at all.")]
+
+
+@users.command(name="export")
+def export_user(user_id: UserId, site: OneSite = None) -> None:
+    """Print what is kept of a user, a JSON document a line: events, then refused ones."""
+    from service.privacy.command import export
+
+    export(load_settings(), user_id, site)
+
+
+@users.command(name="erase")
+def erase_user(user_id: UserId, site: OneSite = None) -> None:
+    """Erase a user for good; if it is cut off, the same command does the rest."""
+    from service.privacy.command import erase
+
+    erased = erase(load_settings(), user_id, site)
+    typer.echo(
+        f"Erased {erased.events} events, {erased.rejected} that had been refused, and "
+        f"{erased.spooled} in the spool."
+    )
+    if erased.still_spooled:
+        typer.echo(
+            f"{erased.still_spooled} more are in spools in use, or in damaged files: "
+            "erase again once they are stored (docs/privacy.md)."
+        )
 
 
 Instant = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])]
@@ -63,12 +105,59 @@ def refresh(start: Instant = None, end: Instant = None) -> None:
     """Bring the aggregates up to date at once, as after a backfill; all, or some days (UTC)."""
     from service.database.retention import refresh
 
-    refresh(load_settings().database_url, in_utc(start), in_utc(end))
+    refresh(load_settings().owners_url, in_utc(start), in_utc(end))
 
 
 def in_utc(moment: datetime | None) -> datetime | None:
     """Return an instant of the command line, which is meant in UTC."""
     return None if moment is None else moment.replace(tzinfo=UTC)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was found as JSON, for programs.")
+    ] = False,
+) -> None:
+    """Look at the settings, the database and the disk, and say what to do (docs/deployment.md).
+
+    The exit status is 1 if something is wrong.
+    """
+    from service.doctor import Status, examine, show
+
+    findings = examine(load_settings())
+    show(findings, as_json=as_json)
+    raise typer.Exit(any(one.status is Status.WRONG for one in findings))
+
+
+File = Annotated[Path, typer.Argument(help="The file of the dump.", show_default=False)]
+
+
+@app.command()
+def backup(file: File) -> None:
+    """Write a dump of the database into a new file, while others write (docs/backup.md)."""
+    from service.database.backup import back_up
+
+    back_up(load_settings().owners_url, file)
+    typer.echo(f"{file} holds the database: {file.stat().st_size} bytes.")
+
+
+@app.command()
+def restore(
+    file: File,
+    database_url: Annotated[
+        str, typer.Argument(help="An empty database, by an administrator.", show_default=False)
+    ],
+    as_copy: Annotated[
+        bool, typer.Option(help="It is another database: spools of the first are not for it.")
+    ] = False,
+) -> None:
+    """Restore a dump into a new, empty database (docs/backup.md)."""
+    from service.database.backup import restore
+
+    url = load_settings(database_url=database_url).database_url
+    restore(file, url, as_copy=as_copy)
+    typer.echo("Restored. Start the service on it, and erase again whom you erased since the dump.")
 
 
 @app.command()
@@ -152,6 +241,7 @@ def main() -> None:
     from service.database.migrations import DatabaseError
     from service.ingest.spool import SpoolError
     from service.ops import OpsError
+    from service.privacy.command import UserError
     from service.run import RunError
     from service.server import ListenError
 
@@ -165,6 +255,7 @@ def main() -> None:
         OpsError,
         RunError,
         SpoolError,
+        UserError,
     ) as error:
         sys.exit(f"tallymark: {error}")
 

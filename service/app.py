@@ -11,7 +11,17 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ExceptionHandler
 
-from service import analytics, documentation, health, ingest, pages, reading, scraping, snippet
+from service import (
+    analytics,
+    documentation,
+    health,
+    ingest,
+    pages,
+    privacy,
+    reading,
+    scraping,
+    snippet,
+)
 from service.database.connections import read_pool
 from service.database.preparation import migrating
 from service.database.retention import refresh_beside
@@ -31,6 +41,7 @@ from service.requests import (
     answer_http_exception,
     answer_problem,
 )
+from service.rounding import rounding
 from service.settings import Settings
 
 
@@ -71,7 +82,11 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
         gauges.measured_regularly(),
     ]
     if not migrated:
-        parts.append(migrating(settings.database_url, settings.retention_days))
+        parts.append(
+            migrating(
+                settings.database_url, settings.retention_days, settings.migration_database_url
+            )
+        )
     reports = MinuteReports(minutes, settings.database_url)
     if spool is None:
         parts.append(reports)
@@ -87,12 +102,17 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
                 await stack.enter_async_context(part)
             yield
 
-    ingesting = ingest.routes(writer, waiting_bytes=settings.ingest_queue_bytes)
+    ingesting = ingest.routes(
+        writer,
+        waiting_bytes=settings.ingest_queue_bytes,
+        rounded=rounding(settings.location_decimals),
+    )
     app = Starlette(
         routes=[
             *ingesting,
             *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
             *reading.routes(pool, exports, deadline_seconds=settings.read_deadline_seconds),
+            *privacy.routes(settings, exports),
             *health.routes(writer, spool, freshness),
             *scraping.routes(gauges),
             *documentation.routes(),

@@ -15,6 +15,7 @@ from service.analytics.parameters import CountQuery, OverTimeQuery, RangeQuery
 from service.events import EVENT_TYPES, MAX_EVENT_BYTES, EventBody
 from service.ingest.batches import MAX_EVENTS, MAX_VALUES
 from service.ingest.bodies import BATCH
+from service.privacy.parameters import UserQuery
 from service.problems import Problem, ProblemKind
 from service.reading.parameters import ExportQuery, PageQuery, SiteQuery
 
@@ -207,6 +208,18 @@ ACTIVE_USERS_SCHEMA = {
         },
     },
 }
+ERASED_SCHEMA = {
+    "type": "object",
+    "required": ["events", "rejected", "spooled", "still_spooled"],
+    "properties": {
+        "events": COUNT | {"description": "How many events were erased"},
+        "rejected": COUNT | {"description": "Of those that the database had refused"},
+        "spooled": COUNT | {"description": "Of those that were on the service's own disk"},
+        "still_spooled": COUNT
+        | {"description": "Events that are about to be stored: erase again after that"},
+    },
+}
+USERS_API = "Served only where the setting USERS_API allows it."
 LIVE_SCHEMA = {
     "type": "object",
     "required": ["status"],
@@ -331,6 +344,8 @@ def openapi() -> dict[str, Any]:
                 query=ActiveUsersQuery,
             )
         },
+        "/users": {"delete": _erase_user()},
+        "/users/export": {"get": _export_user()},
         "/health/live": {"get": _get("isLive", "Whether the service runs", LIVE_SCHEMA)},
         "/health/ready": {
             "get": _get(
@@ -482,6 +497,35 @@ def _export_events() -> dict[str, Any]:
         },
     }
     return operation
+
+
+def _export_user() -> dict[str, Any]:
+    operation = _get(
+        "exportUser",
+        "All that is kept of a user, as a file",
+        {},
+        INVALID_QUERY,
+        NOT_READ,
+        ProblemKind.EXPORTS_BUSY,
+        query=UserQuery,
+    )
+    operation["responses"]["200"] = {
+        "description": "Events, one a line, oldest first; then those that the database had refused",
+        "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+    }
+    return operation | {"description": USERS_API}
+
+
+def _erase_user() -> dict[str, Any]:
+    operation = _get(
+        "eraseUser",
+        "Erase a user for good",
+        ERASED_SCHEMA,
+        INVALID_QUERY,
+        ProblemKind.ERASURE_UNFINISHED,
+        query=UserQuery,
+    )
+    return operation | {"description": f"{USERS_API} Asked again, it does what is left."}
 
 
 def _get_text(operation_id: str, summary: str, media_type: str, answer: str) -> dict[str, Any]:

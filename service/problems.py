@@ -52,6 +52,7 @@ class ProblemKind(Enum):
     COUNTS_UNAVAILABLE = ("counts-unavailable", 503, "The database did not answer in time", 2)
     EVENTS_UNAVAILABLE = ("events-unavailable", 503, "The database did not answer in time", 2)
     EXPORTS_BUSY = ("exports-busy", 503, "As many exports as may be are under way", 10)
+    ERASURE_UNFINISHED = ("erasure-unfinished", 503, "The erasure is not finished", 2)
     NOT_READY = ("not-ready", 503, "The service can't keep events now", 2)
     STOPPING = ("stopping", 503, "The service is being stopped", 2)
 

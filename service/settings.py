@@ -6,6 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+SECRETS = Path("/run/secrets")
+"""A file there that has a setting's name, in lower case, holds its value: so container engines hand
+secrets on. The environment goes before it."""
+
 Seconds = Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)]
 
 
@@ -54,6 +58,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     database_url: Annotated[DatabaseUrl, Field(description="The TimescaleDB that holds the events")]
+    migration_database_url: Annotated[
+        DatabaseUrl | None,
+        BeforeValidator(_unset),
+        Field(description="The same database by its owner, who migrates; else DATABASE_URL does"),
+    ] = None
     database_read_url: Annotated[
         DatabaseUrl | None,
         Field(description="A replica that answers counts, if there is one"),
@@ -75,6 +84,15 @@ class Settings(BaseSettings):
         BeforeValidator(_unset),
         Field(description="Events go after so many days, their counts stay; not set: none go"),
     ] = None
+
+    location_decimals: Annotated[
+        Annotated[int, Field(ge=0, le=15)] | None,
+        BeforeValidator(_unset),
+        Field(description="Coordinates are rounded to so many before they are stored; else not"),
+    ] = None
+    users_api: Annotated[
+        bool, Field(description="Whether users may be exported and erased over HTTP")
+    ] = False
 
     ingest_connections: Annotated[
         int, Field(ge=1, le=16, description="Database connections to write by, if there is much")
@@ -125,6 +143,11 @@ class Settings(BaseSettings):
     ] = False
 
     @property
+    def owners_url(self) -> str:
+        """The database as who owns what is in it, as far as that is known."""
+        return self.migration_database_url or self.database_url
+
+    @property
     def reads_from(self) -> str:
         """The database that is asked for counts."""
         return self.database_read_url or self.database_url
@@ -135,18 +158,21 @@ class SettingsError(Exception):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Return the settings of the environment, with `overrides` before them.
+    """Return the settings of the environment and of SECRETS, with `overrides` before them.
 
     Raises SettingsError.
     """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if SECRETS.is_dir():
+        given["_secrets_dir"] = SECRETS
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        return Settings(**given)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper()
         reason = first["msg"].removeprefix("Value error, ")
         problem = "is not set" if first["type"] == "missing" else f"is wrong: {reason}"
-        if name.startswith("DATABASE_"):
+        if "DATABASE_" in name:
             problem += (
                 "; it is a URL like postgresql://user:password@127.0.0.1:5432/name, and "
                 "`scripts/run` prints that of the database it runs"

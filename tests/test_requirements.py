@@ -32,6 +32,9 @@ CARD_TOP_LEVEL = {
 USUAL = {
     "docs",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docker-compose.production.yml",
     "Dockerfile",
     "LICENSE",
     "pyproject.toml",

@@ -2,10 +2,12 @@
 
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import service.settings
 from service.database.connections import read_pool
 from service.settings import Settings, SettingsError, load_settings
 
@@ -54,6 +56,10 @@ def test_a_missing_database_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch)
         ("WORKERS", "64", 64),
         ("RETENTION_DAYS", "9", 9),
         ("RETENTION_DAYS", "", None),
+        ("LOCATION_DECIMALS", "2", 2),
+        ("LOCATION_DECIMALS", "", None),
+        ("USERS_API", "true", True),
+        ("MIGRATION_DATABASE_URL", "", None),
         ("INGEST_QUEUE_EVENTS", "1", 1),
         ("INGEST_QUEUE_BYTES", "65536", 65536),
         ("INGEST_DEADLINE_SECONDS", "0.5", 0.5),
@@ -95,6 +101,10 @@ def test_a_setting_is_read_from_the_environment(
         ("RETENTION_DAYS", "36501"),
         ("RETENTION_DAYS", "30 days"),
         ("RETENTION_DAYS", "off"),
+        ("LOCATION_DECIMALS", "-1"),
+        ("LOCATION_DECIMALS", "16"),
+        ("USERS_API", "perhaps"),
+        ("MIGRATION_DATABASE_URL", "mysql://h/d"),
         ("INGEST_QUEUE_EVENTS", "0"),
         ("INGEST_QUEUE_BYTES", "65535"),
         ("INGEST_DEADLINE_SECONDS", "0"),
@@ -121,6 +131,20 @@ def test_a_wrong_setting_is_told_in_one_line(
 ) -> None:
     message = refusal(monkeypatch, name, value)
     assert re.fullmatch(rf"The setting {name} is wrong: [^\n]+\.", message)
+
+
+def test_a_setting_may_be_a_file_of_secrets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(service.settings, "SECRETS", tmp_path)
+    (tmp_path / "database_url").write_text(f"{URL}-of-the-file\n")
+    (tmp_path / "migration_database_url").write_text(f"{URL}\n")
+    (tmp_path / "another_secret").write_text("not ours")
+    assert load_settings().database_url == URL
+    monkeypatch.delenv("DATABASE_URL")
+    settings = load_settings()
+    assert settings.database_url == f"{URL}-of-the-file"
+    assert settings.owners_url == URL
 
 
 def test_a_refusal_does_not_show_the_password(monkeypatch: pytest.MonkeyPatch) -> None:

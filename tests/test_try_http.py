@@ -2,22 +2,27 @@
 
 import json
 import re
+from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import pytest
 from starlette.routing import Route
 
 from service.app import create_app
 from service.documentation import openapi
 from service.settings import Settings
+from tests.support.services import running_service
 
 FILE = Path(__file__).parents[1] / "docs" / "try.http"
 
 ROUTES = [
     route
-    for route in create_app(Settings(database_url="postgresql://127.0.0.1/none")).routes
+    for route in create_app(
+        Settings(database_url="postgresql://127.0.0.1/none", users_api=True)
+    ).routes
     if isinstance(route, Route)
 ]
 
@@ -108,6 +113,16 @@ def test_the_file_is_read_as_its_clients_read_it() -> None:
 def test_every_request_says_what_to_expect() -> None:
     assert EXAMPLES
     assert [example.title for example in EXAMPLES if not 200 <= example.status < 600] == []
+
+
+@pytest.fixture
+def client(database_url: str) -> Iterator[httpx.Client]:
+    """A client of a service that serves all there is."""
+    with (
+        running_service(database_url=database_url, users_api=True) as base_url,
+        httpx.Client(base_url=base_url) as client,
+    ):
+        yield client
 
 
 def test_every_request_is_answered_as_the_file_says(client: httpx.Client) -> None:

@@ -175,6 +175,15 @@ def _apply_dashboards(connection: Connection) -> list[str]:
     return [f"{len(views)} of the views in sql/dashboards"] if views else []
 
 
+def missing_migrations(connection: Connection) -> list[str]:
+    """Return the names of the migrations that were not applied yet. Raises as migrate()."""
+    check_server(connection)
+    migrations = load_migrations()
+    if connection.execute("select to_regclass('schema_migrations')").fetchone() == (None,):
+        return [migration.name for migration in migrations]
+    return [one.name for one in migrations if not _is_applied(connection, one)]
+
+
 @contextmanager
 def _alone(connection: Connection) -> Iterator[None]:
     with connection.transaction():

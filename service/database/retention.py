@@ -4,16 +4,25 @@ import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+import structlog
 from psycopg import Connection, errors
 
-from service.database.connections import connect, within
+from service.database.connections import connect, load_query, within
 from service.database.locks import patiently
 from service.database.migrations import preparing
 
+log = structlog.get_logger()
+
 REFRESH_DEADLINE_SECONDS = 120.0
 REFRESH_RETRY_SECONDS = 0.5
+REMEDY = (
+    "let the owner set it: `python -m service migrate --with-retention`, with the owner's URL in "
+    "MIGRATION_DATABASE_URL"
+)
 
 REFRESH = "call refresh_counts(%s::timestamptz, %s::timestamptz)"
+HASTEN = "select hasten_refreshes()"
+SCHEDULED = load_query("scheduled_retention")
 SCHEDULE = "select schedule_retention(%s::interval)"
 
 
@@ -44,6 +53,8 @@ def refresh(database_url: str, start: datetime | None, end: datetime | None) -> 
 async def refresh_beside(database_url: str, start: datetime, end: datetime) -> None:
     """Refresh as refresh_counts() does, but leave it to a policy that does so just now.
 
+    A role that may not refresh lets all policies run at once.
+
     Raises what psycopg raises, and TimeoutError, in time also where the server is silent.
     """
     await within(REFRESH_DEADLINE_SECONDS, _refresh_beside(database_url, start, end))
@@ -52,8 +63,11 @@ async def refresh_beside(database_url: str, start: datetime, end: datetime) -> N
 async def _refresh_beside(database_url: str, start: datetime, end: datetime) -> None:
     connecting = connect(database_url, statement_timeout_seconds=REFRESH_DEADLINE_SECONDS)
     async with await connecting as connection:
-        with suppress(errors.LockNotAvailable):
-            await connection.execute(REFRESH, [start, end])
+        try:
+            with suppress(errors.LockNotAvailable):
+                await connection.execute(REFRESH, [start, end])
+        except errors.InsufficientPrivilege:
+            await connection.execute(HASTEN)
 
 
 def set_retention(database_url: str, days: int | None) -> None:
@@ -65,3 +79,11 @@ def set_retention(database_url: str, days: int | None) -> None:
     purpose = "Setting the retention"
     with preparing(database_url, purpose) as connection:
         patiently(connection, purpose, lambda: connection.execute(SCHEDULE, [keep]))
+
+
+def warn_of_other_retention(database_url: str, days: int | None) -> None:
+    """Log a line where the database keeps events longer, or shorter. Raises DatabaseError."""
+    keep = None if days is None else timedelta(days=days)
+    with preparing(database_url, "Looking at the retention") as connection:
+        if connection.execute(SCHEDULED, [keep]).fetchone() == (False,):
+            log.warning("retention is not that of RETENTION_DAYS", remedy=REMEDY)

@@ -23,16 +23,18 @@ from service.ingest.room import Room
 from service.ingest.waiting import Kept
 from service.ingest.writer import Writer
 from service.problems import Problem, ProblemKind
+from service.rounding import Rounding
 
 
-def routes(writer: Writer, *, waiting_bytes: int) -> list[Route]:
+def routes(writer: Writer, *, waiting_bytes: int, rounded: Rounding) -> list[Route]:
     """Return the routes of ingest, that of POST /events first.
 
-    So many bytes of bodies may be arriving, or wait to be parsed; one more is answered 503.
+    So many bytes of bodies may be arriving, or wait to be parsed; one more is answered 503. Events
+    are rounded as soon as they are valid.
     """
     patience = Patience(BODY_SECONDS)
     room = Room(waiting_bytes)
-    parser = Parser(room)
+    parser = Parser(room, rounded)
 
     async def post_batch(request: Request) -> Response:
         scope = request.scope
@@ -54,7 +56,7 @@ def routes(writer: Writer, *, waiting_bytes: int) -> list[Route]:
         return await writer.keep(list(events.values()), expires=expires) if events else Kept()
 
     return [
-        Route("/events", PostEvent(writer, patience, room), methods=["POST"]),
+        Route("/events", PostEvent(writer, patience, room, rounded), methods=["POST"]),
         OwnPathRoute("/events/batch", post_batch, methods=["POST"]),
     ]
 
@@ -65,10 +67,11 @@ class PostEvent:
     Raises Problem, as endpoints do, before it has begun to answer.
     """
 
-    def __init__(self, writer: Writer, patience: Patience, room: Room) -> None:
+    def __init__(self, writer: Writer, patience: Patience, room: Room, rounded: Rounding) -> None:
         self._writer = writer
         self._patience = patience
         self._room = room
+        self._rounded = rounded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -84,7 +87,7 @@ class PostEvent:
         refuse_parameters(scope)
         body = await read_body(scope, receive, EVENT, self._patience, self._room)
         try:
-            event = parse_event(body)
+            event = self._rounded(parse_event(body))
         except InvalidEventError as error:
             raise invalid_event(error) from None
         try:

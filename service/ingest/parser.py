@@ -3,18 +3,21 @@
 import asyncio
 import time
 
+from service.events import Event
 from service.ingest.batches import Parsed, parse_batch
 from service.ingest.bodies import BATCH
 from service.ingest.inflating import inflate
 from service.ingest.room import Room
 from service.ingest.waiting import too_late
+from service.rounding import Rounding
 
 
 class Parser:
     """Parses the bodies of batches, in a thread: other requests have their turn meanwhile."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, rounded: Rounding) -> None:
         self._room = room
+        self._rounded = rounded
         # One at a time, so that few are held inflated and as objects.
         self._turn = asyncio.Lock()
 
@@ -28,7 +31,7 @@ class Parser:
         """
         await self._wait(len(body), expires)
         try:
-            return await asyncio.to_thread(_parse, body, coding, media_type)
+            return await asyncio.to_thread(self._parse, body, coding, media_type)
         finally:
             self._turn.release()
 
@@ -42,6 +45,6 @@ class Parser:
         finally:
             self._room.give_back(size)
 
-
-def _parse(body: bytes, coding: str, media_type: str) -> list[Parsed]:
-    return parse_batch(inflate(body, coding, BATCH.max_bytes), media_type)
+    def _parse(self, body: bytes, coding: str, media_type: str) -> list[Parsed]:
+        parsed = parse_batch(inflate(body, coding, BATCH.max_bytes), media_type)
+        return [self._rounded(one) if isinstance(one, Event) else one for one in parsed]

@@ -22,23 +22,29 @@ class Exports:
         self._free = asyncio.Semaphore(connections)
         self.deadline_seconds = deadline_seconds
 
-    async def blocks(self, query: ExportQuery) -> AsyncGenerator[bytes]:
-        """Yield an export, as of one snapshot; closing the generator ends the statement.
+    def blocks(self, query: ExportQuery) -> AsyncGenerator[bytes]:
+        """Yield a range of events, as copied() does."""
+        start, end = query.half_open()
+        values = query.filters() | {"range_start": start, "range_end": end}
+        return self.copied(STATEMENTS[query.format], values, may_sort=query.user_id is not None)
+
+    async def copied(
+        self, statement: bytes, values: dict[str, Any], *, may_sort: bool = True
+    ) -> AsyncGenerator[bytes]:
+        """Yield what a COPY says, as of one snapshot; closing the generator ends the statement.
 
         Raises Problem where too many are under way, and what psycopg raises.
         """
         if self._free.locked():
             raise Problem(ProblemKind.EXPORTS_BUSY, "Try again when one of them has ended.")
-        start, end = query.half_open()
-        values = query.filters() | {"range_start": start, "range_end": end}
         async with (
             self._free,
             await connect(
                 self._database_url,
                 statement_timeout_seconds=self.deadline_seconds,
-                **_planner_settings(query),
+                **_planner_settings(may_sort=may_sort),
             ) as connection,
-            connection.cursor().copy(STATEMENTS[query.format], values) as copy,
+            connection.cursor().copy(statement, values) as copy,
         ):
             rows: list[Any] = []
             size = 0
@@ -52,14 +58,14 @@ class Exports:
                 yield b"".join(rows)
 
 
-def _planner_settings(query: ExportQuery) -> dict[str, Literal["on", "off", "0"]]:
+def _planner_settings(*, may_sort: bool) -> dict[str, Literal["on", "off", "0"]]:
     """Return settings that keep an export's memory flat, and leave processors to the counts.
 
     Without sorting, chunks are read one after the other in the order of their key, or of their
     columns. One user's events are few: an index finds them, and they may be sorted.
     """
     return {
-        "enable_sort": "off" if query.user_id is None else "on",
+        "enable_sort": "on" if may_sort else "off",
         "max_parallel_workers_per_gather": "0",
         "jit": "off",
     }

@@ -1,0 +1,1 @@
+"""How it is run for real: roles, backups, restarts, and what checks a set-up."""

@@ -1,0 +1,113 @@
+"""GET /users/export, DELETE /users and the command line: a user is told, and erased."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from structlog.testing import capture_logs
+
+from tests.http.support import assert_problem, event, events_in, fields
+from tests.support.databases import Database
+from tests.support.services import ROOT, running_service
+
+SECRET = "ann+secret/of a test?#%"
+"""What a path can't hold as it stands."""
+
+
+@pytest.fixture(scope="module")
+def users(shared_database_url: str) -> Iterator[httpx.Client]:
+    """A client of a service that exports and erases users."""
+    with (
+        running_service(database_url=shared_database_url, users_api=True) as base_url,
+        httpx.Client(base_url=base_url, timeout=60) as client,
+    ):
+        yield client
+
+
+@pytest.mark.usefixtures("no_events")
+def test_a_user_is_exported_and_erased(users: httpx.Client, database: Database) -> None:
+    for number in range(3):
+        users.post("/events", json=event(SECRET, number=number)).raise_for_status()
+    users.post("/events", json=event("bob")).raise_for_status()
+    database.execute(
+        "insert into rejected_events (event_id, site_id, reason, body) values "
+        "(gen_random_uuid(), 1, 'of a test', convert_to(concat("
+        """'{"event_id":"', gen_random_uuid(), '","user_id":', to_json(%s::text), """
+        """',"event_type":"view","payload":{}}'), 'UTF8'))""",
+        [SECRET],
+    )
+    exported = users.get("/users/export", params={"user_id": SECRET})
+    assert exported.headers["content-type"] == "application/x-ndjson"
+    lines = [json.loads(line) for line in exported.text.splitlines()]
+    assert [line["payload"]["number"] for line in lines[:3]] == [0, 1, 2]
+    assert {line["user_id"] for line in lines[:3]} == {SECRET}
+    assert json.loads(lines[3]["body"])["user_id"] == SECRET
+    assert lines[3]["reason"] == "of a test"
+    with capture_logs() as entries:
+        answer = users.delete("/users", params={"user_id": SECRET})
+    assert answer.json() == {"events": 3, "rejected": 1, "spooled": 0, "still_spooled": 0}
+    assert "secret" not in str(entries)
+    assert users.get("/users/export", params={"user_id": SECRET}).text == ""
+    assert users.get("/analytics/event-counts").json() == {"total_events": 1}
+    assert events_in(database) == 1
+
+
+def test_who_is_meant_must_be_said(users: httpx.Client) -> None:
+    for answer in (users.get("/users/export"), users.delete("/users")):
+        assert_problem(answer, 400)
+        assert fields(answer) == {"user_id"}
+        assert answer.json()["detail"] == "Nothing was done."
+    answer = users.delete("/users", params={"user_id": "ann", "sites": "1"})
+    assert fields(answer) == {"sites"}
+
+
+def test_users_are_not_served_unless_allowed(service: httpx.Client) -> None:
+    assert_problem(service.get("/users/export", params={"user_id": "ann"}), 404)
+    assert_problem(service.delete("/users", params={"user_id": "ann"}), 404)
+
+
+def command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line."""
+    return subprocess.run(
+        [sys.executable, "-m", "service", "users", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_exports_and_erases(database_url: str) -> None:
+    with running_service(database_url=database_url) as base_url:
+        for user in ("ann", "ann", "bob"):
+            httpx.post(f"{base_url}/events", json=event(user)).raise_for_status()
+    done = command(database_url, "export", "ann")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["user_id"] for line in done.stdout.splitlines()] == ["ann"] * 2
+    done = command(database_url, "erase", "ann")
+    assert done.stdout.startswith("Erased 2 events, 0 that had been refused")
+    assert command(database_url, "export", "ann").stdout == ""
+    with psycopg.connect(database_url) as connection:
+        assert events_in(connection) == 1
+
+
+@pytest.mark.parametrize("arguments", [("erase", " "), ("export", "x" * 257)])
+def test_the_command_refuses_what_is_no_user_id(arguments: tuple[str, ...]) -> None:
+    done = command("postgresql://127.0.0.1:1/none", *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("tallymark: This user_id is none: Must ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_command_says_in_a_line_that_the_database_is_away(tmp_path: Path) -> None:
+    done = command("postgresql://127.0.0.1:1/none", "erase", "ann")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "can't be reached" in done.stderr
