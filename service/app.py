@@ -11,7 +11,17 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ExceptionHandler
 
-from service import analytics, documentation, health, ingest, pages, reading, scraping, snippet
+from service import (
+    analytics,
+    documentation,
+    health,
+    ingest,
+    pages,
+    reading,
+    scraping,
+    snippet,
+    tracing,
+)
 from service.database.connections import read_pool
 from service.database.preparation import migrating
 from service.database.retention import refresh_beside
@@ -31,6 +41,7 @@ from service.requests import (
     answer_problem,
 )
 from service.settings import Settings
+from service.traced import Traced
 
 
 def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
@@ -94,6 +105,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
             *snippet.routes(),
         ],
         middleware=[
+            *([Middleware(Traced)] if tracing.is_on() else []),
             Middleware(Requests, log_ingest_requests=settings.log_ingest_requests),
             *_cors(settings.cors_allowed_origins),
             Middleware(Failures),

@@ -1,7 +1,6 @@
 """What holds for every request: an id, a line in the log, and an answer whatever happens."""
 
 import asyncio
-import random
 import re
 import time
 from collections.abc import Callable
@@ -12,12 +11,12 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.analytics.parameters import OverTimeQuery
 from service.events import FIELD_NAMES
-from service.headers import announced_bytes, header
+from service.headers import announced_bytes, header, new_request_id, protect
 from service.metrics import REQUEST_SECONDS, REQUESTS
 from service.problems import Problem, ProblemKind
 
@@ -82,6 +81,7 @@ class Requests:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.encode()))
+                protect(message["headers"], status)
                 if _CLOSE not in message["headers"] and _is_left_unread(scope):
                     message["headers"].append(_CLOSE)
             await send(message)
@@ -189,8 +189,7 @@ def _is_left_unread(scope: Scope) -> bool:
 
 def _note_of(scope: Scope, status: int) -> Note:
     """Return what counts such requests; a status of 0 is none, where the sender went away."""
-    method = scope["method"] if scope["method"] in _METHODS else "other"
-    route = _route_of(scope)
+    method, route = method_of(scope), route_of(scope)
     answers = REQUESTS.labels(route, method, status)
     times = REQUEST_SECONDS.labels(route, method)
 
@@ -201,11 +200,15 @@ def _note_of(scope: Scope, status: int) -> Note:
     return note
 
 
-def _route_of(scope: Scope) -> str:
+def method_of(scope: Scope) -> str:
+    """Return the method of a request, or "other" for one that nobody needs to tell apart."""
+    return scope["method"] if scope["method"] in _METHODS else "other"
+
+
+def route_of(scope: Scope) -> str:
     """Return the template of a request's path, and "none" for a path that is not served."""
     for route in scope["app"].routes:
-        served = route.app if isinstance(route, Mount) else route.endpoint
-        if served is scope.get("endpoint"):
+        if route.endpoint is scope.get("endpoint"):
             return str(route.path)
     return "none"
 
@@ -224,8 +227,7 @@ def _request_id(scope: Scope) -> str:
     given = header(scope, b"x-request-id")
     if given is not None and _GIVEN_ID.fullmatch(given):
         return given.decode()
-    # No secret, so the kernel need not be asked for it.
-    return f"{random.getrandbits(64):016x}"
+    return new_request_id()
 
 
 async def _answer(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,6 +17,7 @@ from service.database.failures import first_line
 from service.database.migrations import load_migrations
 from service.events import Event
 from service.ingest.encoding import COPY_EVENTS, encode_arrays, encode_copy
+from service.tracing import span
 
 Result = TypeVar("Result")
 
@@ -64,7 +65,8 @@ class Store:
         After TimeoutError or a broken connection the outcome is unknown; with `again` rows that
         are stored already do no harm, and their ids are returned.
         """
-        return await self._in_time(self._deadline_seconds, self._write(events, again=again))
+        with span("flush", events=len(events)):
+            return await self._in_time(self._deadline_seconds, self._write(events, again=again))
 
     async def _in_time(self, seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
         try:
