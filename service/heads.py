@@ -2,31 +2,35 @@
 
 from collections.abc import Sequence
 
+from httptools import HttpRequestParser
+
 MAX_HEAD_BYTES = 32 * 1024
 """Of a request line and its headers; and of whatever else is sent in a row and is no body."""
 
-_VERSIONS = ("1.1", "1.0")
+_TELLING = (b"host", b"transfer-encoding")
 
 
 def fault_of(
-    method: bytes, target: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]
+    parser: HttpRequestParser, target: bytes, headers: Sequence[tuple[bytes, bytes]]
 ) -> str | None:
     """Return what is wrong with a head, in a sentence, or None.
 
     Refused is what one server might read in one way, and the next in another.
     """
-    if version not in _VERSIONS:
+    version = parser.get_http_version()
+    if version not in ("1.1", "1.0"):
         return "HTTP/1.1 and HTTP/1.0 are spoken here."
-    if target[:1] != b"/" or method == b"CONNECT":
+    if target[:1] != b"/" or parser.get_method() == b"CONNECT":
         return "The target of a request must be a path: this is no proxy."
-    names = [name for name, _ in headers]
-    hosts = names.count(b"host")
-    if hosts != 1 and (hosts or version == "1.1"):
+    telling = [line for line in headers if line[0] in _TELLING]
+    if len(telling) == 1 and telling[0][0] == b"host":
+        return None  # As nearly all of them.
+    hosts = [value for name, value in telling if name == b"host"]
+    codings = [value.strip().lower() for name, value in telling if name != b"host"]
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
         return "There must be one header Host."
-    if b"transfer-encoding" in names:
-        coding = headers[names.index(b"transfer-encoding")][1].strip().lower()
-        if coding != b"chunked" or version != "1.1":
-            return "The only transfer coding is chunked, of HTTP/1.1."
+    if codings and (codings != [b"chunked"] or version == "1.0"):
+        return "The only transfer coding is chunked, of HTTP/1.1."
     return None
 
 

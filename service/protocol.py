@@ -105,13 +105,20 @@ class Protocol(HttpToolsProtocol):
         if is_long and bytes_of(self.url, self.headers) > MAX_HEAD_BYTES:
             self._fault = HEAD_TOO_LARGE
             raise httptools.HttpParserError
-        parser = self.parser
-        method, version = parser.get_method(), parser.get_http_version()
-        if fault := fault_of(method, self.url, version, self.headers):
+        if fault := fault_of(self.parser, self.url, self.headers):
             self._fault = Problem(ProblemKind.MALFORMED_REQUEST, fault)
             raise httptools.HttpParserError
         super().on_headers_complete()
         self.headers = []  # What comes after the body is no header.
+
+    def on_response_complete(self) -> None:
+        """Begin the next request, if it is there. Else Loitering waits for it: no timer is set."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request."""

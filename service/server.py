@@ -103,7 +103,6 @@ def configuration(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         log_config=None,
         server_header=False,
         proxy_headers=False,  # Nothing asks who sent a request, or by what scheme.
-        timeout_keep_alive=math.ceil(settings.idle_seconds),
         timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
     )
 
