@@ -483,8 +483,8 @@ def _post_batch() -> dict[str, Any]:
                 "name": "Content-Encoding",
                 "in": "header",
                 "required": False,
-                "description": "How the body is compressed",
-                "schema": {"enum": list(BATCH.codings)},
+                "description": "How the body is compressed; identity, or nothing: it is not",
+                "schema": {"enum": [*BATCH.codings, "identity", ""]},
             }
         ],
         "requestBody": {

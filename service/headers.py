@@ -7,8 +7,11 @@ from starlette.types import Scope
 
 Headers = list[tuple[bytes, bytes]]
 
-_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
-_SHOWN: Headers = [(b"x-frame-options", b"DENY"), (b"referrer-policy", b"same-origin")]
+_ALWAYS: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+]
 _UNLESS_SAID = {
     b"cache-control": b"no-store",
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
@@ -37,13 +40,12 @@ def new_request_id() -> str:
 
 
 def protect(headers: Headers, status: int) -> None:
-    """Add what a browser has to know, that it may make nothing else of an answer.
+    """Add what a browser has to know, that it may make nothing else of an answer that it shows.
 
     Pages say themselves what they load, and files how long they are kept.
     """
-    headers.append(_NO_SNIFFING)
     if status == HTTPStatus.ACCEPTED:
-        return  # That an event is kept is no page, and not to be kept itself.
+        return  # JSON for a script, and at ingest's rate each header counts.
     names = {name for name, _ in headers}
-    headers += _SHOWN
+    headers += _ALWAYS
     headers += [line for line in _UNLESS_SAID.items() if line[0] not in names]
