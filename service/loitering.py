@@ -5,6 +5,9 @@ from typing import NamedTuple, Protocol
 
 LOOKS = 10
 """How often it is looked within HEAD_SECONDS: who waits may wait longer by two parts in so many."""
+GRACE_SECONDS = 1.0
+"""A connection that is so young is never closed for a newer one: many may come in one turn of the
+loop, as after a restart, before anything is read of any."""
 
 
 class Awaited(NamedTuple):
@@ -33,19 +36,22 @@ class Loitering:
         self._head_seconds = head_seconds
         self._idle_seconds = idle_seconds
         self._new_connections = new_connections
-        self._new: dict[Connection, None] = {}
-        """Those that have sent no head yet, first come first."""
+        self._new: dict[Connection, float] = {}
+        """Those that have sent no head yet, first come first, and when they came."""
         self._open: dict[Connection, tuple[Awaited | None, float]] = {}
         """What each was last seen to wait for, and since when; seconds of the loop's clock."""
         self._looks = False
 
     def came(self, connection: Connection) -> None:
-        """Note a new connection. It may take the place of the oldest that has sent no head."""
+        """Note a new connection. It may take the place of the oldest that have sent no head."""
         loop = asyncio.get_running_loop()
-        self._open[connection] = connection.awaited(), loop.time()
-        self._new[connection] = None
-        if len(self._new) > self._new_connections:
-            oldest = next(iter(self._new))
+        now = loop.time()
+        self._open[connection] = connection.awaited(), now
+        self._new[connection] = now
+        while len(self._new) > self._new_connections:
+            oldest, came = next(iter(self._new.items()))
+            if now - came < GRACE_SECONDS:
+                break
             del self._new[oldest]
             oldest.give_up()
         if not self._looks:

@@ -82,7 +82,7 @@ class Requests:
                 status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.encode()))
                 protect(message["headers"], status)
-                if _CLOSE not in message["headers"] and _is_left_unread(scope):
+                if _is_left_unread(scope) and _CLOSE not in message["headers"]:
                     message["headers"].append(_CLOSE)
             await send(message)
 

@@ -119,8 +119,9 @@ def test_others_are_served_beside_many_that_loiter(impatient: str) -> None:
 
 
 def test_new_connections_take_the_place_of_the_oldest_that_sent_nothing(
-    shared_database_url: str,
+    shared_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.loitering.GRACE_SECONDS", 0)
     with (
         running_service(
             database_url=shared_database_url,
@@ -139,6 +140,20 @@ def test_new_connections_take_the_place_of_the_oldest_that_sent_nothing(
             for connection in (served, *loitering[-10:]):
                 connection.sendall(GOOD)
                 assert statuses(connection.recv(1 << 16)) == [202]
+
+
+def test_many_that_come_at_once_are_all_served(
+    shared_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.loitering.GRACE_SECONDS", LONG)
+    with (
+        running_service(database_url=shared_database_url, new_connections=1) as base_url,
+        connections(base_url, MANY) as many,
+    ):
+        for connection in many:
+            connection.sendall(GOOD)
+        for connection in many:
+            assert statuses(connection.recv(1 << 16)) == [202]
 
 
 def test_an_answer_may_take_longer_than_a_head() -> None:
