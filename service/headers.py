@@ -1,7 +1,6 @@
 """What the headers of a request say, without an object for them, and what all answers say."""
 
 import random
-from http import HTTPStatus
 
 from starlette.types import Scope
 
@@ -36,16 +35,14 @@ def announced_bytes(scope: Scope) -> int:
 def new_request_id() -> str:
     """Return an id for a request that brings none."""
     # No secret, so the kernel need not be asked for it.
-    return f"{random.getrandbits(64):016x}"
+    return random.getrandbits(64).to_bytes(8).hex()
 
 
-def protect(headers: Headers, status: int) -> None:
+def protect(headers: Headers) -> None:
     """Add what a browser has to know, that it may make nothing else of an answer that it shows.
 
     Pages say themselves what they load, and files how long they are kept.
     """
-    if status == HTTPStatus.ACCEPTED:
-        return  # JSON for a script, and at ingest's rate each header counts.
     names = {name for name, _ in headers}
     headers += _ALWAYS
     headers += [line for line in _UNLESS_SAID.items() if line[0] not in names]

@@ -30,6 +30,6 @@ def refusal(problem: Problem, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         (b"x-request-id", request_id.encode()),
         (b"connection", b"close"),
     ]
-    protect(lines, response.status_code)
+    protect(lines)
     head = b"".join(b"%b: %b\r\n" % line for line in lines)
     return STATUS_LINE[response.status_code] + head + b"\r\n" + bytes(response.body)

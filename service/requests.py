@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.analytics.parameters import OverTimeQuery
 from service.events import FIELD_NAMES
-from service.headers import announced_bytes, header, new_request_id, protect
+from service.headers import Headers, announced_bytes, header, new_request_id, protect
 from service.metrics import REQUEST_SECONDS, REQUESTS
 from service.problems import Problem, ProblemKind
 
@@ -81,9 +81,11 @@ class Requests:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.encode()))
-                protect(message["headers"], status)
-                if _is_left_unread(scope) and _CLOSE not in message["headers"]:
-                    message["headers"].append(_CLOSE)
+                # At ingest's rate each header counts, and its 202 is JSON for a script.
+                if status != 202:
+                    protect(message["headers"])
+                if "body_is_read" not in scope and _is_left_unread(scope):
+                    _close(message["headers"])
             await send(message)
 
         try:
@@ -91,7 +93,8 @@ class Requests:
         finally:
             seconds = time.perf_counter() - started
             self._measure(scope, status, seconds)
-        self._log(scope, status, seconds)
+        if status != 202 or self._log_ingest_requests:
+            self._log(scope, status, seconds)
 
     def _measure(self, scope: Scope, status: int, seconds: float) -> None:
         # The router leaves the endpoint there; labels are put together once for each.
@@ -102,8 +105,6 @@ class Requests:
         note(seconds)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
-        if status == 202 and not self._log_ingest_requests:
-            return
         path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "backslashreplace")
         log.log(
             40 if status >= 500 else _LEVELS.get(scope["path"], 20),
@@ -182,9 +183,12 @@ class Direct:
 
 def _is_left_unread(scope: Scope) -> bool:
     """Whether more of the body may come than is read and dropped."""
-    return "body_is_read" not in scope and (
-        header(scope, b"transfer-encoding") is not None or announced_bytes(scope) > DROPPED_BYTES
-    )
+    return header(scope, b"transfer-encoding") is not None or announced_bytes(scope) > DROPPED_BYTES
+
+
+def _close(headers: Headers) -> None:
+    if _CLOSE not in headers:
+        headers.append(_CLOSE)
 
 
 def _note_of(scope: Scope, status: int) -> Note:
