@@ -97,6 +97,7 @@ def box(one: Box) -> str:
 
 def arrow(start: Box, end: Box, text: str) -> str:
     """Return an arrow between the sides of two boxes that face each other."""
+    x1: float
     if end.x >= start.x + start.width:
         x1, y1 = start.x + start.width, start.y + start.height / 2
         x2, y2 = end.x, end.y + end.height / 2

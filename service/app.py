@@ -21,6 +21,7 @@ from service import (
     reading,
     scraping,
     snippet,
+    tracing,
 )
 from service.database.connections import read_pool
 from service.database.preparation import migrating
@@ -43,6 +44,7 @@ from service.requests import (
 )
 from service.rounding import rounding
 from service.settings import Settings
+from service.traced import Traced
 
 
 def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
@@ -120,6 +122,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
             *snippet.routes(),
         ],
         middleware=[
+            *([Middleware(Traced)] if tracing.is_on() else []),
             Middleware(
                 Requests, measured=measured, log_ingest_requests=settings.log_ingest_requests
             ),

@@ -6,8 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from service import __version__
 from service.analytics.breakdowns import ActiveUsersQuery, TopQuery
@@ -15,6 +14,7 @@ from service.analytics.parameters import CountQuery, OverTimeQuery, RangeQuery
 from service.events import EVENT_TYPES, MAX_EVENT_BYTES, EventBody
 from service.ingest.batches import MAX_EVENTS, MAX_VALUES
 from service.ingest.bodies import BATCH
+from service.pages import file_of, own_files_only
 from service.privacy.parameters import UserQuery
 from service.problems import Problem, ProblemKind
 from service.reading.parameters import ExportQuery, PageQuery, SiteQuery
@@ -69,6 +69,12 @@ PROBLEM_SCHEMA = {
 }
 ACCEPTED_SCHEMA = {
     "type": "object",
+    "examples": [
+        {
+            "event_id": "019ab697-e87b-7d57-872c-f4cea7318df9",
+            "timestamp": "2025-11-24T18:00:00.123Z",
+        }
+    ],
     "required": ["event_id", "timestamp"],
     "properties": {
         "event_id": {"type": "string", "format": "uuid", "description": "A UUIDv7"},
@@ -96,6 +102,15 @@ COUNT = {"type": "integer", "minimum": 0}
 ACCEPTED_BATCH_SCHEMA = {
     "type": "object",
     "description": "The three together are what was sent",
+    "examples": [
+        {
+            "accepted": 2,
+            "duplicates": 0,
+            "rejected": [
+                {"index": 1, "errors": [{"field": "payload.url", "message": "Field required"}]}
+            ],
+        }
+    ],
     "required": ["accepted", "duplicates", "rejected"],
     "properties": {
         "accepted": COUNT | {"description": "How many are stored anew"},
@@ -106,8 +121,18 @@ ACCEPTED_BATCH_SCHEMA = {
         },
     },
 }
-STORED_EVENT_SCHEMA = {
+STORED_EVENT_SCHEMA: dict[str, Any] = {
     "type": "object",
+    "examples": [
+        {
+            "event_id": "019ab697-e87b-7d57-872c-f4cea7318df9",
+            "timestamp": "2025-11-24T18:00:00.123Z",
+            "site": 1,
+            "user_id": "user-42",
+            "event_type": "view",
+            "payload": {"url": "https://example.com/", "title": "Home"},
+        }
+    ],
     "required": ["event_id", "timestamp", "site", "user_id", "event_type", "payload"],
     "properties": {
         "event_id": {"type": "string", "format": "uuid"},
@@ -124,6 +149,7 @@ STORED_EVENT_SCHEMA = {
 }
 PAGE_SCHEMA = {
     "type": "object",
+    "examples": [{"events": STORED_EVENT_SCHEMA["examples"], "next": None}],
     "required": ["events", "next"],
     "properties": {
         "events": {"type": "array", "items": {"$ref": SCHEMAS.format(model="StoredEvent")}},
@@ -133,13 +159,13 @@ PAGE_SCHEMA = {
         },
     },
 }
-COUNT = {"type": "integer", "minimum": 0}
 
 
 def _top_schema(member: str, name: str, count: str) -> dict[str, Any]:
     return {
         "type": "object",
         "required": [member],
+        "examples": [{member: [{name: "/" if name == "path" else "buy", count: 17}]}],
         "properties": {
             member: {
                 "type": "array",
@@ -160,11 +186,13 @@ def _top_schema(member: str, name: str, count: str) -> dict[str, Any]:
 TOTAL_SCHEMA = {
     "type": "object",
     "required": ["total_events"],
+    "examples": [{"total_events": 1500}],
     "properties": {"total_events": COUNT},
 }
 BY_TYPE_SCHEMA = {
     "type": "object",
     "description": "Types with no events are left out",
+    "examples": [{"view": 1200, "click": 250, "location": 50}],
     "properties": {name: {"type": "integer", "minimum": 1} for name in EVENT_TYPES},
     "additionalProperties": False,
 }
@@ -172,6 +200,14 @@ OVER_TIME_SCHEMA = {
     "type": "object",
     "description": "Columns: the nth number of a series is that of the nth bucket",
     "required": ["interval", "tz", "buckets", "series"],
+    "examples": [
+        {
+            "interval": "day",
+            "tz": "Europe/Berlin",
+            "buckets": ["2025-05-28T00:00:00+02:00", "2025-05-29T00:00:00+02:00"],
+            "series": {"view": [40, 55], "click": [11, 9], "location": [0, 3]},
+        }
+    ],
     "properties": {
         "interval": {"type": "string"},
         "tz": {"type": "string"},
@@ -192,6 +228,7 @@ TOP_ELEMENTS_SCHEMA = _top_schema("elements", "element", "clicks")
 ACTIVE_USERS_SCHEMA = {
     "type": "object",
     "required": ["active_users"],
+    "examples": [{"active_users": 7, "days": [{"date": "2025-05-28", "active_users": 7}]}],
     "properties": {
         "active_users": COUNT,
         "days": {
@@ -223,11 +260,19 @@ USERS_API = "Served only where the setting USERS_API allows it."
 LIVE_SCHEMA = {
     "type": "object",
     "required": ["status"],
+    "examples": [{"status": "live"}],
     "properties": {"status": {"enum": ["live"]}},
 }
 READY_SCHEMA = {
     "type": "object",
     "required": ["status", "behind_seconds", "spool_bytes"],
+    "examples": [
+        {
+            "status": "ready",
+            "behind_seconds": {"event_counts_minute": 75.2, "event_counts_quarter_hour": None},
+            "spool_bytes": 0,
+        }
+    ],
     "properties": {
         "status": {
             "enum": ["ready", "degraded"],
@@ -260,8 +305,31 @@ EXAMPLES: dict[str, Any] = {
 }
 
 RETRY_AFTER = {"description": "Seconds", "schema": {"type": "integer"}}
+REQUEST_ID = {
+    "description": "As in the log: that of the request, where it has one of at most 64 letters, "
+    "digits, dots, hyphens and underscores",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+}
+ALL_ANSWERS = {"X-Request-ID": REQUEST_ID}
 
-DEFECT, UNREACHABLE = ProblemKind.DEFECT, ProblemKind.COUNTS_UNAVAILABLE
+ANYWHERE = (
+    ProblemKind.MALFORMED_REQUEST,
+    ProblemKind.HEAD_TIMEOUT,
+    ProblemKind.HEAD_TOO_LARGE,
+    ProblemKind.DEFECT,
+    ProblemKind.STOPPING,
+)
+"""What any request may be answered."""
+INGEST = (
+    ProblemKind.INVALID_QUERY,
+    ProblemKind.BODY_TIMEOUT,
+    ProblemKind.BODY_TOO_LARGE,
+    ProblemKind.NOT_JSON,
+    ProblemKind.UNKNOWN_CODING,
+    ProblemKind.QUEUE_FULL,
+    ProblemKind.NOT_STORED,
+)
+UNREACHABLE = ProblemKind.COUNTS_UNAVAILABLE
 INVALID_QUERY = ProblemKind.INVALID_QUERY
 NOT_READ = ProblemKind.EVENTS_UNAVAILABLE
 
@@ -372,6 +440,10 @@ def openapi() -> dict[str, Any]:
             )
         },
     }
+    paths["/tallymark.js"]["get"]["responses"]["304"] = {
+        "description": "The copy whose ETag is sent in If-None-Match is the current one",
+        "headers": ALL_ANSWERS,
+    }
     for path, operations in paths.items():
         for operation in operations.values():
             operation["tags"] = [path.split("/")[1]]
@@ -407,17 +479,7 @@ def _post_event() -> dict[str, Any]:
         },
         "responses": {
             "202": _answer("The event is kept", ACCEPTED_SCHEMA),
-            **_problems(
-                ProblemKind.INVALID_EVENT,
-                ProblemKind.BODY_TIMEOUT,
-                ProblemKind.BODY_TOO_LARGE,
-                ProblemKind.NOT_JSON,
-                ProblemKind.UNKNOWN_CODING,
-                ProblemKind.DEFECT,
-                ProblemKind.QUEUE_FULL,
-                ProblemKind.NOT_STORED,
-                ProblemKind.STOPPING,
-            ),
+            **_problems(ProblemKind.INVALID_EVENT, ProblemKind.REFUSED_EVENT, *INGEST, *ANYWHERE),
         },
     }
 
@@ -436,8 +498,8 @@ def _post_batch() -> dict[str, Any]:
                 "name": "Content-Encoding",
                 "in": "header",
                 "required": False,
-                "description": "How the body is compressed",
-                "schema": {"enum": list(BATCH.codings)},
+                "description": "How the body is compressed; identity, or nothing: it is not",
+                "schema": {"enum": [*BATCH.codings, "identity", ""]},
             }
         ],
         "requestBody": {
@@ -448,14 +510,17 @@ def _post_batch() -> dict[str, Any]:
                     "example": [example["value"] for example in EXAMPLES.values()],
                 },
                 "application/x-ndjson": {
-                    "schema": {"type": "string", "description": "An event a line"}
+                    "schema": {
+                        "type": "string",
+                        "format": "ndjson",
+                        "description": "An event a line",
+                    }
                 },
             },
         },
         "responses": {
-            **operation["responses"],
             "202": _answer("The valid events are stored", ACCEPTED_BATCH_SCHEMA),
-            **_problems(ProblemKind.INVALID_BATCH),
+            **_problems(ProblemKind.INVALID_BATCH, *INGEST, *ANYWHERE),
         },
     }
 
@@ -475,7 +540,11 @@ def _get_event() -> dict[str, Any]:
         "in": "path",
         "required": True,
         "description": "A UUIDv7: the event is looked for in the millisecond that it holds",
-        "schema": {"type": "string", "format": "uuid"},
+        "schema": {
+            "type": "string",
+            "format": "uuid",
+            "examples": ["019ab697-e87b-7d57-872c-f4cea7318df9"],
+        },
     }
     return operation | {"parameters": [event_id, *operation["parameters"]]}
 
@@ -487,10 +556,12 @@ def _export_events() -> dict[str, Any]:
         _schema("StoredEvent"),
         INVALID_QUERY,
         ProblemKind.EXPORTS_BUSY,
+        NOT_READ,
         query=ExportQuery,
     )
     operation["responses"]["200"] = {
         "description": "One event a line. A transfer that is cut short is not the whole file",
+        "headers": ALL_ANSWERS,
         "content": {
             "application/x-ndjson": {"schema": _schema("StoredEvent")},
             "text/csv": {"schema": {"type": "string"}},
@@ -532,6 +603,7 @@ def _get_text(operation_id: str, summary: str, media_type: str, answer: str) -> 
     operation = _get(operation_id, summary, {})
     operation["responses"]["200"] = {
         "description": answer,
+        "headers": ALL_ANSWERS,
         "content": {media_type: {"schema": {"type": "string"}}},
     }
     return operation
@@ -548,7 +620,7 @@ def _get(
         "summary": summary,
         "operationId": operation_id,
         "parameters": [] if query is None else _parameters(query),
-        "responses": {"200": _answer("OK", schema), **_problems(*problems, DEFECT)},
+        "responses": {"200": _answer("OK", schema), **_problems(*problems, *ANYWHERE)},
     }
 
 
@@ -579,7 +651,11 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+    return {
+        "description": description,
+        "headers": ALL_ANSWERS,
+        "content": {"application/json": {"schema": schema}},
+    }
 
 
 def _problems(*kinds: ProblemKind) -> dict[str, Any]:
@@ -603,7 +679,7 @@ def _problem(kinds: list[ProblemKind]) -> dict[str, Any]:
                 },
             }
         },
-        **({"headers": {"Retry-After": RETRY_AFTER}} if kinds[0].retry_after else {}),
+        "headers": ALL_ANSWERS | ({"Retry-After": RETRY_AFTER} if kinds[0].retry_after else {}),
     }
 
 
@@ -631,21 +707,23 @@ SwaggerUIBundle({ url: "/openapi.json", dom_id: "#api", validatorUrl: null, deep
 """
 
 
-def routes() -> list[Route | Mount]:
+def routes() -> list[Route]:
     """Return the routes of the API's description."""
     description = openapi()
 
     async def get_openapi(_: Request) -> Response:
         return JSONResponse(description)
 
+    policy = own_files_only(PAGE)
+
     async def get_docs(_: Request) -> Response:
-        return HTMLResponse(PAGE)
+        return HTMLResponse(PAGE, headers=policy)
 
     # Swagger UI's files come with the package swagger-ui-py: nothing is loaded from elsewhere.
     with as_file(files("swagger_ui") / "static") as assets:
-        static = StaticFiles(directory=assets)
+        asset = file_of(assets)
     return [
         Route("/openapi.json", get_openapi),
         Route("/docs", get_docs),
-        Mount("/docs/assets", static),
+        Route("/docs/assets/{name:path}", asset),
     ]

@@ -1,6 +1,9 @@
-"""Structured logs: one line an entry, to the console."""
+"""Structured logs: one line an entry, to the console, without characters that control one."""
 
+import io
+import json
 import logging
+import re
 import sys
 from contextlib import suppress
 from typing import Any, TextIO, cast
@@ -8,6 +11,9 @@ from typing import Any, TextIO, cast
 import structlog
 
 from service.settings import Settings
+
+_UNSAFE = re.compile(r"[^\x20-\x7e]")
+_UNSAFE_IN_LINES = re.compile(r"[^\x20-\x7e\n]")
 
 
 def configure_logging(settings: Settings, *, worker: int | None = None) -> None:
@@ -21,10 +27,10 @@ def configure_logging(settings: Settings, *, worker: int | None = None) -> None:
     )
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(
-            exception_formatter=structlog.dev.plain_traceback, repr_native_str=True
+            colors=sys.stderr.isatty(), exception_formatter=_print_traceback, repr_native_str=True
         )
         if console
-        else structlog.processors.JSONRenderer()
+        else structlog.processors.JSONRenderer(_as_json)
     )
     structlog.configure(
         processors=[
@@ -32,6 +38,7 @@ def configure_logging(settings: Settings, *, worker: int | None = None) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if console else [structlog.processors.format_exc_info]),
+            _with_plain_event,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -44,6 +51,29 @@ def configure_logging(settings: Settings, *, worker: int | None = None) -> None:
     # service/ingest/presence.py).
     for library in ("psycopg", "psycopg_pool"):
         logging.getLogger(library).setLevel(logging.ERROR)
+
+
+def _escaped(text: str, pattern: re.Pattern[str] = _UNSAFE) -> str:
+    return pattern.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _with_plain_event(
+    _: Any, __: str, entry: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    # Of the rest the renderers take care.
+    entry["event"] = _escaped(str(entry["event"]))
+    return entry
+
+
+def _as_json(entry: Any, **options: Any) -> str:
+    # JSON allows this one character as it is.
+    return json.dumps(entry, **options).replace("\x7f", "\\u007f")
+
+
+def _print_traceback(output: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    plain = io.StringIO()
+    structlog.dev.plain_traceback(plain, exc_info)
+    output.write(_escaped(plain.getvalue(), _UNSAFE_IN_LINES))
 
 
 def _named(worker: int) -> structlog.typing.Processor:

@@ -1,6 +1,5 @@
 """Requests, counted and timed by route, method and status."""
 
-from starlette.routing import Mount
 from starlette.types import Scope
 
 from service.metrics import REQUEST_SECONDS, REQUESTS, observe_all
@@ -25,8 +24,7 @@ class Measured:
         key = scope.get("endpoint"), scope["method"], status
         times = self._seconds.get(key)
         if times is None:
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._labels[key] = _route_of(scope), method, status
+            self._labels[key] = route_of(scope), method_of(scope), status
             times = self._seconds[key] = []
         times.append(seconds)
 
@@ -40,10 +38,14 @@ class Measured:
                 times.clear()
 
 
-def _route_of(scope: Scope) -> str:
+def method_of(scope: Scope) -> str:
+    """Return the method of a request, or "other" for one that nobody needs to tell apart."""
+    return scope["method"] if scope["method"] in _METHODS else "other"
+
+
+def route_of(scope: Scope) -> str:
     """Return the template of a request's path, and "none" for a path that is not served."""
     for route in scope["app"].routes:
-        served = route.app if isinstance(route, Mount) else route.endpoint
-        if served is scope.get("endpoint"):
+        if route.endpoint is scope.get("endpoint"):
             return str(route.path)
     return "none"

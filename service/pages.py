@@ -1,5 +1,8 @@
 """The pages of client/, as they are there: GET /demo/, the example page, and GET /dashboard/."""
 
+import hashlib
+import re
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,11 +14,7 @@ from starlette.staticfiles import StaticFiles
 CLIENT = Path(__file__).parents[1] / "client"
 
 DASHBOARD = "/dashboard"
-OWN_FILES_ONLY = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'"
-}
-"""The dashboard has no script and no style in its page, and takes nothing from elsewhere."""
+_INLINE_SCRIPT = re.compile(r"<script(?: type=\"module\")?>(.*?)</script>", re.DOTALL)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -24,21 +23,37 @@ def routes() -> list[Route]:
     """Return the routes of the pages, and of what leads to them."""
     return [
         Route("/", leading_to(DASHBOARD)),
-        *page("/demo", CLIENT),
+        *page("/demo", CLIENT, connect="*"),
         Route(DASHBOARD + "/vendor/{name:path}", file_of(CLIENT / "vendor")),
-        *page(DASHBOARD, CLIENT / "dashboard", OWN_FILES_ONLY),
+        *page(DASHBOARD, CLIENT / "dashboard"),
     ]
 
 
-def page(path: str, folder: Path, headers: dict[str, str] | None = None) -> list[Route]:
-    """Return the routes of a folder's page and files; all are answered with these headers."""
-    endpoint = file_of(folder, headers or {})
+def page(path: str, folder: Path, *, connect: str = "'self'") -> list[Route]:
+    """Return the routes of a folder's page and files, which may ask these hosts."""
+    text = (folder / "index.html").read_text("utf-8")
+    endpoint = file_of(folder, own_files_only(text, connect=connect))
     return [
         # With the slash: the page's relative URLs, and its worker's scope, are below it.
         Route(path, leading_to(path)),
         Route(f"{path}/", endpoint),
         Route(f"{path}/{{name}}", endpoint),
     ]
+
+
+def own_files_only(page: str, *, connect: str = "'self'") -> dict[str, str]:
+    """Return the header by which a page loads nothing from elsewhere, and runs its own scripts.
+
+    Scripts in the page itself are told by their hashes. `connect` is what scripts may ask.
+    """
+    digests = (hashlib.sha256(found.encode()).digest() for found in _INLINE_SCRIPT.findall(page))
+    scripts = "".join(f" 'sha256-{b64encode(digest).decode()}'" for digest in digests)
+    return {
+        "Content-Security-Policy": "default-src 'none'; "
+        f"script-src 'self'{scripts}; style-src 'self'; img-src 'self' data:; "
+        f"connect-src {connect}; worker-src 'self'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    }
 
 
 def leading_to(path: str) -> Endpoint:

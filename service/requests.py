@@ -1,7 +1,6 @@
 """What holds for every request: an id, a line in the log, and an answer whatever happens."""
 
 import asyncio
-import random
 import re
 import time
 from itertools import takewhile
@@ -16,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.analytics.parameters import OverTimeQuery
 from service.events import FIELD_NAMES
-from service.headers import announced_bytes, header
+from service.headers import Headers, announced_bytes, header, new_request_id, protect
 from service.measured import Measured
 from service.problems import Problem, ProblemKind
 
@@ -77,8 +76,11 @@ class Requests:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.encode()))
-                if _CLOSE not in message["headers"] and _is_left_unread(scope):
-                    message["headers"].append(_CLOSE)
+                # At ingest's rate each header counts, and its 202 is JSON for a script.
+                if status != 202:
+                    protect(message["headers"])
+                if "body_is_read" not in scope and _is_left_unread(scope):
+                    _close(message["headers"])
             await send(message)
 
         try:
@@ -86,11 +88,10 @@ class Requests:
         finally:
             seconds = time.perf_counter() - started
             self._measured.note(scope, status, seconds)
-        self._log(scope, status, seconds)
+        if status != 202 or self._log_ingest_requests:
+            self._log(scope, status, seconds)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
-        if status == 202 and not self._log_ingest_requests:
-            return
         path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "backslashreplace")
         log.log(
             40 if status >= 500 else _LEVELS.get(scope["path"], 20),
@@ -169,9 +170,12 @@ class Direct:
 
 def _is_left_unread(scope: Scope) -> bool:
     """Whether more of the body may come than is read and dropped."""
-    return "body_is_read" not in scope and (
-        header(scope, b"transfer-encoding") is not None or announced_bytes(scope) > DROPPED_BYTES
-    )
+    return header(scope, b"transfer-encoding") is not None or announced_bytes(scope) > DROPPED_BYTES
+
+
+def _close(headers: Headers) -> None:
+    if _CLOSE not in headers:
+        headers.append(_CLOSE)
 
 
 def _logged(problem: Problem) -> dict[str, Any]:
@@ -188,8 +192,7 @@ def _request_id(scope: Scope) -> str:
     given = header(scope, b"x-request-id")
     if given is not None and _GIVEN_ID.fullmatch(given):
         return given.decode()
-    # No secret, so the kernel need not be asked for it.
-    return f"{random.getrandbits(64):016x}"
+    return new_request_id()
 
 
 async def _answer(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,10 +4,14 @@ import errno
 import gc
 import math
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import cast
 
 import structlog
 import uvicorn
@@ -15,8 +19,10 @@ from starlette.types import ASGIApp
 
 from service.app import create_app
 from service.logs import configure_logging
+from service.loitering import Loitering
 from service.protocol import Protocol
 from service.settings import Settings
+from service.tracing import exporting
 
 log = structlog.get_logger()
 
@@ -67,31 +73,45 @@ def serve(
     Where the database could not be reached for it, it is migrated as soon as it can be.
     """
     configure_logging(settings, worker=worker)
-    app = create_app(settings, migrated=migrated)
+    _open_many()
+    with exporting():
+        app = create_app(settings, migrated=migrated)
 
-    def note_serving() -> None:
-        address, port = listener.getsockname()[:2]
-        away = app.state.writer.away is not None
-        log.info("serving", address=address, port=port, pid=os.getpid(), database_away=away)
-        ready()
+        def note_serving() -> None:
+            address, port = listener.getsockname()[:2]
+            away = app.state.writer.away is not None
+            log.info("serving", address=address, port=port, pid=os.getpid(), database_away=away)
+            ready()
 
-    config = configuration(app, settings.shutdown_seconds)
-    Server(config, note_serving).run(sockets=[listener])
+        Server(configuration(app, settings), note_serving).run(sockets=[listener])
 
 
-def configuration(app: ASGIApp, shutdown_seconds: float) -> uvicorn.Config:
+def configuration(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Return how an application is served."""
+    loitering = Loitering(
+        head_seconds=settings.head_seconds,
+        idle_seconds=settings.idle_seconds,
+        new_connections=settings.new_connections,
+    )
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=Protocol,
+        http=cast("type[Protocol]", partial(Protocol, loitering=loitering)),
+        ws="none",
         lifespan="on",
         access_log=False,
         log_config=None,
         server_header=False,
         proxy_headers=False,  # Nothing asks who sent a request, or by what scheme.
-        timeout_graceful_shutdown=math.ceil(shutdown_seconds),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
     )
+
+
+def _open_many() -> None:
+    """Let this process hold as many connections as it may; the usual limit is for select()."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # There are systems that say more than they allow.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _collect_seldom() -> None:

@@ -74,6 +74,16 @@ class Settings(BaseSettings):
     workers: Annotated[
         int, Field(ge=1, le=64, description="Processes that serve, each with limits of its own")
     ] = 1
+    head_seconds: Annotated[
+        Seconds, Field(description="A request whose head is not there by then is answered 408")
+    ] = 10.0
+    idle_seconds: Annotated[
+        Seconds, Field(description="A connection without a request for so long is closed")
+    ] = 75.0
+    new_connections: Annotated[
+        int,
+        Field(ge=1, description="Connections that may be open without a request until now"),
+    ] = 1000
     cors_allowed_origins: Annotated[
         Origins,
         Field(description="Origins whose pages may send and count, with commas; * is every one"),

@@ -42,6 +42,7 @@ USUAL = {
     "requirements-baselines.lock",
     "requirements-dev.lock",
     "requirements-embedded.lock",
+    "requirements-otel.lock",
 }
 
 ROWS = [

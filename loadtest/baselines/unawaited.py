@@ -37,10 +37,9 @@ class UnawaitedWriter(Writer):
         self._taken.clear()
 
 
-def main() -> None:
-    """Serve until a signal."""
+def serve_until_a_signal() -> None:
+    """Serve the service as it is by now."""
     exit_on_signals()
-    app.Writer = UnawaitedWriter  # type: ignore[attr-defined]
     settings = load_settings()
     listener = bind(settings.host, settings.port)
     prepare(settings.database_url, settings.retention_days)
@@ -48,4 +47,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    app.Writer = UnawaitedWriter  # type: ignore[attr-defined]
+    serve_until_a_signal()

@@ -21,7 +21,9 @@ class TopQuery(RangeQuery):
     """A range of time at a site, and how many are wanted."""
 
     limit: Annotated[
-        int, Field(ge=1, le=1000, description="How many at most"), BeforeValidator(whole_number)
+        int,
+        Field(ge=1, le=1000, description="How many at most", examples=[10]),
+        BeforeValidator(whole_number),
     ] = 10
 
 

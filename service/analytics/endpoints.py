@@ -1,6 +1,6 @@
 """GET /analytics/*: each parses its query, asks one SQL function, answers JSON."""
 
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from starlette.requests import Request
@@ -10,6 +10,7 @@ from starlette.routing import Route
 from service.analytics.breakdowns import breakdown_routes
 from service.analytics.parameters import (
     FIRST_INSTANT,
+    NOTHING,
     CountQuery,
     OverTimeQuery,
     RangeQuery,
@@ -18,6 +19,8 @@ from service.analytics.parameters import (
 from service.analytics.questions import Pool, ask
 from service.database.connections import load_query
 from service.events import EVENT_TYPES
+
+MINUTE = timedelta(minutes=1)
 
 EVENT_COUNTS = load_query("event_counts")
 EVENT_COUNTS_OVER_TIME = load_query("event_counts_over_time")
@@ -73,9 +76,14 @@ def over_time(query: OverTimeQuery, rows: list[tuple[Any, ...]]) -> dict[str, An
 
 
 def bucket_label(seconds: int, zone: tzinfo) -> str:
-    """Return seconds since 1970 as RFC 3339 in a zone; before the year 1, its first instant."""
+    """Return seconds since 1970 as RFC 3339 in a zone; before the year 1, its first instant.
+
+    Where the offset has seconds, as that of local mean time had, RFC 3339 can say it in UTC only.
+    """
     try:
         start = datetime.fromtimestamp(seconds, zone)
+        if (start.utcoffset() or NOTHING) % MINUTE:
+            start = start.astimezone(UTC)
     except (ValueError, OverflowError):
         start = FIRST_INSTANT
     return start.isoformat().replace("+00:00", "Z")

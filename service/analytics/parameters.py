@@ -148,7 +148,9 @@ OptionalMoment = Annotated[Moment | None, BeforeValidator(_moment), WithJsonSche
 
 
 Site = Annotated[
-    int, Field(ge=1, le=32767, description="The events' site"), BeforeValidator(whole_number)
+    int,
+    Field(ge=1, le=32767, description="The events' site", examples=[DEFAULT_SITE]),
+    BeforeValidator(whole_number),
 ]
 
 
@@ -167,7 +169,14 @@ class RangeQuery(BaseModel):
     tz: Annotated[
         tzinfo,
         BeforeValidator(_zone),
-        WithJsonSchema({"type": "string", "default": "UTC", "examples": ["Europe/Berlin"]}),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "format": "time-zone",
+                "default": "UTC",
+                "examples": ["Europe/Berlin"],
+            }
+        ),
         Field(
             description="The IANA time zone of dates, and of date-times without an offset",
             default_factory=lambda: UTC,

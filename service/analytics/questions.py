@@ -11,6 +11,7 @@ from service.analytics.parameters import RangeQuery, invalid_query
 from service.database.connections import within
 from service.outages import away_is_503
 from service.problems import FieldError, Problem, ProblemKind
+from service.tracing import span
 
 Pool = AsyncConnectionPool[AsyncConnection]
 
@@ -34,9 +35,10 @@ async def ask(
     values |= {"range_start": range_start, "range_end": range_end, "site": query.site}
 
     async def rows() -> list[tuple[Any, ...]]:
-        async with pool.connection() as connection:
-            cursor = await connection.execute(statement, values)
-            return await cursor.fetchall()
+        with span("count"):
+            async with pool.connection() as connection:
+                cursor = await connection.execute(statement, values)
+                return await cursor.fetchall()
 
     with away_is_503(ProblemKind.COUNTS_UNAVAILABLE):
         try:

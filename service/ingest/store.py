@@ -17,6 +17,7 @@ from service.database.failures import first_line
 from service.database.migrations import load_migrations
 from service.events import Event
 from service.ingest.encoding import COPY_EVENTS, encode_arrays, encode_copy
+from service.tracing import span
 
 # From so many events on, COPY's second round trip costs less than unnest (docs/performance.md).
 COPY_FROM_EVENTS = 64
@@ -63,7 +64,8 @@ class Store:
         After TimeoutError or a broken connection the outcome is unknown; with `again` rows that
         are stored already do no harm, and their ids are returned.
         """
-        return await within(self._deadline_seconds, self._write(events, again=again))
+        with span("flush", events=len(events)):
+            return await within(self._deadline_seconds, self._write(events, again=again))
 
     async def _write(self, events: Sequence[Event], *, again: bool) -> Sequence[bytes]:
         async with self._in_use() as connection:

@@ -43,7 +43,7 @@ class PageQuery(ChoiceQuery):
 
     limit: Annotated[
         int,
-        Field(ge=1, le=MAX_LIMIT, description="How many events at most"),
+        Field(ge=1, le=MAX_LIMIT, description="How many events at most", examples=[100]),
         BeforeValidator(whole_number),
     ] = DEFAULT_LIMIT
     cursor: Annotated[

@@ -70,5 +70,12 @@ def _read_cursor(value: Any) -> Any:
 Cursor = Annotated[
     Position | None,
     BeforeValidator(_read_cursor),
-    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{32}$"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "cursor",
+            "pattern": "^[A-Za-z0-9_-]{32}$",
+            "examples": [Position(0, UUID(int=0)).cursor()],
+        }
+    ),
 ]

@@ -1,6 +1,6 @@
 """GET /analytics/event-counts-over-time: the columns of a chart, and what is refused."""
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -115,6 +115,12 @@ def test_a_bucket_before_the_year_1_begins_with_it() -> None:
     seconds = -62_135_596_800 - 1
     assert bucket_label(seconds, UTC) == "0001-01-01T00:00:00Z"
     assert bucket_label(seconds + 1, ZoneInfo("America/New_York")) == "0001-01-01T00:00:00Z"
+
+
+def test_an_offset_with_seconds_is_told_in_utc() -> None:
+    zone = ZoneInfo("Europe/Vilnius")
+    start = datetime(1870, 1, 1, tzinfo=zone)
+    assert bucket_label(round(start.timestamp()), zone) == "1869-12-31T22:18:44Z"
 
 
 @pytest.mark.parametrize(

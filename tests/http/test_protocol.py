@@ -26,7 +26,10 @@ OVERRIDDEN = [
     "connection_made",
     "connection_lost",
     "data_received",
+    "on_headers_complete",
+    "on_response_complete",
     "send_400_response",
+    "shutdown",
     "_start_asgi_task",
 ]
 

@@ -16,7 +16,7 @@ PAUSE_SECONDS = 0.1
 """After a reset or a refusal, before the next request."""
 TIMEOUT_SECONDS = 30.0
 IDLE_SECONDS = 2.0
-"""After which a connection is not used again: after 5 the service closes it."""
+"""After which a connection is not used again."""
 AGAIN = 0.05
 """The part of events with ids of their own that are sent again though they were accepted."""
 

@@ -30,15 +30,16 @@ def running_service(**settings: object) -> Iterator[str]:
     """
     with TemporaryDirectory() as spool:
         settings = {"spool_directory": spool} | settings
-        with serving(create_app(Settings.model_validate(settings))) as base_url:
+        with serving(create_app(Settings.model_validate(settings)), **settings) as base_url:
             yield base_url
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
+def serving(app: ASGIApp, **settings: object) -> Iterator[str]:
     """Yield the base URL of an application in a thread of this process."""
     listener = bind("127.0.0.1", 0)
-    server = uvicorn.Server(configuration(app, shutdown_seconds=10))
+    settings = {"database_url": "postgresql://127.0.0.1/none", "shutdown_seconds": 10} | settings
+    server = uvicorn.Server(configuration(app, Settings.model_validate(settings)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -51,6 +51,7 @@ FLASK = Program("Flask + gunicorn + psycopg2", GUNICORN, python=BASELINES)
 OURS = Program("ours", ("-m", "service", "serve"))
 TWO_WORKERS = Program("ours, two workers", (*OURS.command, "--workers", "2"))
 UNAWAITED = Program("ours, answered from memory", ("-m", "loadtest.baselines.unawaited"))
+UNOBSERVED = Program("ours, not observed", ("-m", "loadtest.baselines.unobserved"))
 COPY = Program("COPY by one connection", ())
 
 
@@ -80,6 +81,7 @@ CASES = {
         Case("flask-psycopg2", FLASK),
         Case("starlette-pool", POOL),
         Case("ours", OURS),
+        Case("unobserved", UNOBSERVED),
         Case("workers-2", TWO_WORKERS),
         *(Case(f"batch-{size}", OURS, size) for size in BATCHES),
         *(Case(f"gzip-{size}", OURS, size, gzip=True) for size in BATCHES),

@@ -1,0 +1,1 @@
+"""What strangers send: requests that are none, connections that wait, every error."""
