@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from service.access import commands
 from service.settings import SettingsError, load_settings
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
 )
+app.add_typer(commands.sites, name="sites")
+app.add_typer(commands.keys, name="keys")
 
 Port = Annotated[int | None, typer.Option(help="The TCP port to serve on; else PORT, else 8000.")]
 Workers = Annotated[
@@ -148,6 +151,7 @@ def run(
 
 def main() -> None:
     """Run the command line; what an operator can mend is told in one plain line."""
+    from service.access.records import AccessError
     from service.database.embedded import EmbeddedDatabaseError
     from service.database.migrations import DatabaseError
     from service.ingest.spool import SpoolError
@@ -159,6 +163,7 @@ def main() -> None:
         app()
     except (
         SettingsError,
+        AccessError,
         DatabaseError,
         ListenError,
         EmbeddedDatabaseError,
