@@ -33,6 +33,7 @@ def serve(port: Port = None, workers: Workers = None) -> None:
 
     exit_on_signals()
     settings = load_settings(port=port, workers=workers)
+    settings.require_guard()
     listener = bind(settings.host, settings.port)
     configure_logging(settings)
     try:

@@ -10,8 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ExceptionHandler
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from service import analytics, documentation, health, ingest, pages, reading, scraping, snippet
+from service.access.access import Access
 from service.database.connections import read_pool
 from service.database.preparation import migrating
 from service.database.retention import refresh_beside
@@ -38,6 +40,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
 
     Where the database could not be reached for it, the schema is brought up to date behind it.
     """
+    access = Access(settings)
     minutes = Minutes()
     spool = _spool(settings)
     writer = Writer(
@@ -67,6 +70,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
         MinuteReports(minutes, settings.database_url),
         freshness.asked_regularly(),
         gauges.measured_regularly(),
+        *access.parts,
     ]
     if not migrated:
         parts.append(migrating(settings.database_url, settings.retention_days))
@@ -81,19 +85,21 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
                 await stack.enter_async_context(part)
             yield
 
-    ingesting = ingest.routes(writer, waiting_bytes=settings.ingest_queue_bytes)
+    ingesting = ingest.routes(writer, access, waiting_bytes=settings.ingest_queue_bytes)
+    seconds = settings.read_deadline_seconds
     app = Starlette(
         routes=[
             *ingesting,
-            *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
-            *reading.routes(pool, exports, deadline_seconds=settings.read_deadline_seconds),
+            *access.require("read", analytics.routes(pool, deadline_seconds=seconds)),
+            *access.require("read", reading.routes(pool, exports, deadline_seconds=seconds)),
             *health.routes(writer, spool, freshness),
-            *scraping.routes(gauges),
-            *documentation.routes(),
-            *pages.routes(),
+            *access.require("read", scraping.routes(gauges), every_site=True),
+            *documentation.routes(keys_required=bool(settings.keys_required)),
+            *access.behind_login(pages.routes()),
             *snippet.routes(),
         ],
         middleware=[
+            *_proxies(settings.trusted_proxies),
             Middleware(Requests, log_ingest_requests=settings.log_ingest_requests),
             *_cors(settings.cors_allowed_origins),
             Middleware(Failures),
@@ -127,6 +133,12 @@ def _replay(settings: Settings, spool: Spool, writer: Writer) -> Replay:
     return Replay(spool, _store(settings), known=writer, refresh=refresh)
 
 
+def _proxies(trusted: tuple[str, ...]) -> list[Middleware]:
+    if not trusted:
+        return []
+    return [Middleware(cast("Any", ProxyHeadersMiddleware), trusted_hosts=list(trusted))]
+
+
 def _cors(origins: tuple[str, ...]) -> list[Middleware]:
     if not origins:
         return []
@@ -135,7 +147,7 @@ def _cors(origins: tuple[str, ...]) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=("GET", "HEAD", "POST"),
-            allow_headers=(REQUEST_ID,),
+            allow_headers=(REQUEST_ID, "Authorization"),
             # By Date a sender corrects its clock.
             expose_headers=(REQUEST_ID, "Retry-After", "Date"),
         )

@@ -10,6 +10,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from service import __version__
+from service.access.described import SCHEMES, describe_access
 from service.analytics.breakdowns import ActiveUsersQuery, TopQuery
 from service.analytics.parameters import CountQuery, OverTimeQuery, RangeQuery
 from service.events import EVENT_TYPES, MAX_EVENT_BYTES, EventBody
@@ -253,7 +254,7 @@ INVALID_QUERY = ProblemKind.INVALID_QUERY
 NOT_READ = ProblemKind.EVENTS_UNAVAILABLE
 
 
-def openapi() -> dict[str, Any]:
+def openapi(*, keys_required: bool = False) -> dict[str, Any]:
     """Return the API's description, OpenAPI 3.1."""
     event = EventBody.json_schema(ref_template=SCHEMAS)
     paths = {
@@ -360,6 +361,7 @@ def openapi() -> dict[str, Any]:
     for path, operations in paths.items():
         for operation in operations.values():
             operation["tags"] = [path.split("/")[1]]
+    describe_access(paths, _problem, keys_required=keys_required)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -369,13 +371,14 @@ def openapi() -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
+            "securitySchemes": SCHEMES,
             "schemas": {
                 **event.pop("$defs"),
                 "Event": event,
                 "RejectedEvent": REJECTED_EVENT_SCHEMA,
                 "StoredEvent": STORED_EVENT_SCHEMA,
                 "Problem": PROBLEM_SCHEMA,
-            }
+            },
         },
     }
 
@@ -587,9 +590,9 @@ SwaggerUIBundle({ url: "/openapi.json", dom_id: "#api", validatorUrl: null, deep
 """
 
 
-def routes() -> list[Route | Mount]:
+def routes(*, keys_required: bool = False) -> list[Route | Mount]:
     """Return the routes of the API's description."""
-    description = openapi()
+    description = openapi(keys_required=keys_required)
 
     async def get_openapi(_: Request) -> Response:
         return JSONResponse(description)

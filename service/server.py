@@ -89,7 +89,7 @@ def configuration(app: ASGIApp, shutdown_seconds: float) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,  # Nothing asks who sent a request, or by what scheme.
+        proxy_headers=False,  # service/app.py sees to them, where a proxy is trusted.
         timeout_graceful_shutdown=math.ceil(shutdown_seconds),
     )
 

@@ -1,6 +1,7 @@
 """What a key is: how it is made, and how it is known again."""
 
 import hmac
+import re
 import secrets
 from hashlib import sha256
 from typing import Literal, NamedTuple, get_args
@@ -12,6 +13,7 @@ PREFIXES: dict[Kind, str] = {"write": "tmw_", "read": "tmr_", "admin": "tma_"}
 ID_BYTES = 5
 SECRET_BYTES = 32
 _ID = slice(4, 4 + 2 * ID_BYTES)
+_FORM = re.compile(rb"tm[wra]_[0-9a-f]{%d}_[0-9a-f]{%d}" % (2 * ID_BYTES, 2 * SECRET_BYTES))
 
 
 class Key(NamedTuple):
@@ -42,6 +44,11 @@ def new_key(kind: Kind) -> str:
 def id_of(key: str) -> str:
     """Return the part of a key's text that is no secret."""
     return key[_ID]
+
+
+def is_formed(key: bytes) -> bool:
+    """Whether a text could be a key's."""
+    return _FORM.fullmatch(key) is not None
 
 
 def hash_of(key: bytes) -> bytes:
