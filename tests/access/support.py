@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -39,3 +41,11 @@ def refused(database_url: str, *arguments: str) -> str:
 def auth(key: str) -> dict[str, str]:
     """Return the header that shows a key."""
     return {"Authorization": f"Bearer {key}"}
+
+
+def eventually(is_so: Callable[[], bool], seconds: float = 30) -> None:
+    """Return once something is so."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
