@@ -10,7 +10,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from service import __version__
-from service.access.described import SCHEMES, describe_access
+from service.access.described import SCHEMES, SNIPPET_KEY, describe_access
 from service.analytics.breakdowns import ActiveUsersQuery, TopQuery
 from service.analytics.parameters import CountQuery, OverTimeQuery, RangeQuery
 from service.events import EVENT_TYPES, MAX_EVENT_BYTES, EventBody
@@ -358,6 +358,7 @@ def openapi(*, keys_required: bool = False) -> dict[str, Any]:
             )
         },
     }
+    paths["/tallymark.js"]["get"]["parameters"] = [SNIPPET_KEY]
     for path, operations in paths.items():
         for operation in operations.values():
             operation["tags"] = [path.split("/")[1]]

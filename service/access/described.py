@@ -42,6 +42,13 @@ SCHEMES = {
         "description": "Of who has logged in with a key that reads",
     },
 }
+SNIPPET_KEY = {
+    "name": "key",
+    "in": "query",
+    "required": False,
+    "description": "The write key that the script shows",
+    "schema": {"type": "string", "pattern": "^tmw_"},
+}
 BY_KIND: dict[Kind, list[dict[str, list[str]]]] = {
     "write": [{"writeKey": []}, {"keyInQuery": []}],
     "read": [{"readKey": []}, {"adminKey": []}, {"login": []}],

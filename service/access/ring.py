@@ -19,7 +19,9 @@ LIVE_KEYS = load_query("live_keys")
 READ_SECONDS = 2.0
 """How long the database may take to tell them."""
 AGAIN_SECONDS = 1.0
-"""After an attempt that failed; and for an unknown key the database is not asked more often."""
+"""After an attempt that failed."""
+APART_SECONDS = 0.5
+"""For unknown keys the database is not asked more often."""
 
 
 class Keyring:
@@ -30,7 +32,8 @@ class Keyring:
         self._file = file
         self._refresh_seconds = refresh_seconds
         self._keys: dict[str, Key] = {}
-        self._looked_at = -AGAIN_SECONDS
+        self._looked_at = -APART_SECONDS
+        """When it was asked for what is known; seconds of time.monotonic()."""
         self._looking = asyncio.Lock()
         self.is_current = False
         """Whether the database told the keys when it was last asked."""
@@ -41,13 +44,14 @@ class Keyring:
         return None if key is None or key.is_over(time.time()) else key
 
     async def find_anew(self, key_id: str) -> Key | None:
-        """Return the key of an id, which may have been made since: ask the database, if it is time.
+        """Return the key of an id; where it is not known, ask the database, if that is there.
 
-        Many may ask at once; the database is asked for all of them together.
+        Many may want it at once: the database is asked for all of them together.
         """
-        asked = time.monotonic()
+        wanted = time.monotonic()
         async with self._looking:
-            if self._looked_at < asked - AGAIN_SECONDS:
+            if self.is_current and self._looked_at < wanted:
+                await asyncio.sleep(max(0, self._looked_at + APART_SECONDS - wanted))
                 await self._look()
         return self.find(key_id)
 
@@ -78,6 +82,7 @@ class Keyring:
                 await self._look()
 
     async def _look(self, *, first: bool = False) -> None:
+        begun = time.monotonic()
         try:
             keys = await within(READ_SECONDS, self._read())
         except (psycopg.Error, TimeoutError, OSError) as error:
@@ -91,7 +96,7 @@ class Keyring:
             self._note(keys)
             if self._file is not None:
                 await asyncio.to_thread(self._file.write, keys)
-        self._looked_at = time.monotonic()
+        self._looked_at = begun
 
     def _note(self, keys: list[Key]) -> None:
         self._keys = {key.id: key for key in keys}
