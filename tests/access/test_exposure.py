@@ -1,9 +1,10 @@
 """An address that others reach is listened on with keys, or where somebody says that it may be."""
 
 import pytest
+import yaml
 
 from service.settings import Settings, SettingsError
-from tests.access.support import command
+from tests.access.support import ROOT, command
 
 NOWHERE = "postgresql://postgres@127.0.0.1:1/none"
 WORDS = ("HOST is 0.0.0.0", "KEYS_REQUIRED=true", "keys create", "KEYS_REQUIRED=false")
@@ -77,3 +78,13 @@ def test_settings_are_read(name: str, value: str, expected: object) -> None:
 
 def test_the_secret_is_not_shown() -> None:
     assert "x" * 32 not in repr(settings(login_secret="x" * 32))
+
+
+def test_compose_asks_for_no_keys_as_long_as_it_publishes_to_this_machine_only() -> None:
+    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["service"]
+    assert service["environment"]["KEYS_REQUIRED"] == "${KEYS_REQUIRED:-false}"
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    # The image says nothing of keys, so that whoever runs it has to.
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "HOST=0.0.0.0" in dockerfile
+    assert "KEYS" not in dockerfile
