@@ -97,13 +97,12 @@ def box(one: Box) -> str:
 
 def arrow(start: Box, end: Box, text: str) -> str:
     """Return an arrow between the sides of two boxes that face each other."""
-    x1: float
     if end.x >= start.x + start.width:
-        x1, y1 = start.x + start.width, start.y + start.height / 2
-        x2, y2 = end.x, end.y + end.height / 2
+        x1, y1 = float(start.x + start.width), start.y + start.height / 2
+        x2, y2 = float(end.x), end.y + end.height / 2
     else:
         x1 = x2 = start.x + start.width / 2
-        y1, y2 = start.y + start.height, end.y
+        y1, y2 = float(start.y + start.height), float(end.y)
     line = f'<path d="M{x1:g} {y1:g}L{x2:g} {y2:g}" marker-end="url(#tip)"/>'
     if not text:
         return line

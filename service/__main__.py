@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from service.access import commands
 from service.settings import SettingsError, load_settings
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
 )
+app.add_typer(commands.sites, name="sites")
+app.add_typer(commands.keys, name="keys")
 
 Port = Annotated[int | None, typer.Option(help="The TCP port to serve on; else PORT, else 8000.")]
 Workers = Annotated[
@@ -30,6 +33,7 @@ def serve(port: Port = None, workers: Workers = None) -> None:
 
     exit_on_signals()
     settings = load_settings(port=port, workers=workers)
+    settings.require_guard()
     listener = bind(settings.host, settings.port)
     configure_logging(settings)
     try:
@@ -237,6 +241,7 @@ def run(
 
 def main() -> None:
     """Run the command line; what an operator can mend is told in one plain line."""
+    from service.access.records import AccessError
     from service.database.embedded import EmbeddedDatabaseError
     from service.database.migrations import DatabaseError
     from service.ingest.spool import SpoolError
@@ -249,6 +254,7 @@ def main() -> None:
         app()
     except (
         SettingsError,
+        AccessError,
         DatabaseError,
         ListenError,
         EmbeddedDatabaseError,

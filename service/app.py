@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ExceptionHandler
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from service import (
     analytics,
@@ -23,6 +24,7 @@ from service import (
     snippet,
     tracing,
 )
+from service.access.access import Access
 from service.database.connections import read_pool
 from service.database.preparation import migrating
 from service.database.retention import refresh_beside
@@ -52,6 +54,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
 
     Where the database could not be reached for it, the schema is brought up to date behind it.
     """
+    access = Access(settings)
     spool = _spool(settings)
     minutes = Minutes(spool_bytes=lambda: 0 if spool is None else spool.bytes)
     writer = Writer(
@@ -82,6 +85,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
         pool,
         freshness.asked_regularly(),
         gauges.measured_regularly(),
+        *access.parts,
     ]
     if not migrated:
         parts.append(
@@ -106,23 +110,26 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
 
     ingesting = ingest.routes(
         writer,
+        access,
         waiting_bytes=settings.ingest_queue_bytes,
         rounded=rounding(settings.location_decimals),
     )
+    seconds = settings.read_deadline_seconds
     app = Starlette(
         routes=[
             *ingesting,
-            *analytics.routes(pool, deadline_seconds=settings.read_deadline_seconds),
-            *reading.routes(pool, exports, deadline_seconds=settings.read_deadline_seconds),
-            *privacy.routes(settings, exports),
+            *access.require("read", analytics.routes(pool, deadline_seconds=seconds)),
+            *access.require("read", reading.routes(pool, exports, deadline_seconds=seconds)),
+            *access.require("admin", privacy.routes(settings, exports)),
             *health.routes(writer, spool, freshness),
-            *scraping.routes(gauges),
-            *documentation.routes(),
-            *pages.routes(),
+            *access.require("read", scraping.routes(gauges), every_site=True),
+            *documentation.routes(keys_required=bool(settings.keys_required)),
+            *access.behind_login(pages.routes()),
             *snippet.routes(),
         ],
         middleware=[
             *([Middleware(Traced)] if tracing.is_on() else []),
+            *_proxies(settings.trusted_proxies),
             Middleware(
                 Requests, measured=measured, log_ingest_requests=settings.log_ingest_requests
             ),
@@ -158,6 +165,12 @@ def _replay(settings: Settings, spool: Spool, writer: Writer, minutes: Minutes) 
     return Replay(spool, _store(settings), known=writer, minutes=minutes, refresh=refresh)
 
 
+def _proxies(trusted: tuple[str, ...]) -> list[Middleware]:
+    if not trusted:
+        return []
+    return [Middleware(cast("Any", ProxyHeadersMiddleware), trusted_hosts=list(trusted))]
+
+
 def _cors(origins: tuple[str, ...]) -> list[Middleware]:
     if not origins:
         return []
@@ -166,7 +179,7 @@ def _cors(origins: tuple[str, ...]) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=("GET", "HEAD", "POST"),
-            allow_headers=(REQUEST_ID,),
+            allow_headers=(REQUEST_ID, "Authorization"),
             # By Date a sender corrects its clock.
             expose_headers=(REQUEST_ID, "Retry-After", "Date"),
         )

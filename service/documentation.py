@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from service import __version__
+from service.access.described import SCHEMES, SNIPPET_KEY, describe_access
 from service.analytics.breakdowns import ActiveUsersQuery, TopQuery
 from service.analytics.parameters import CountQuery, OverTimeQuery, RangeQuery
 from service.events import EVENT_TYPES, MAX_EVENT_BYTES, EventBody
@@ -334,7 +335,7 @@ INVALID_QUERY = ProblemKind.INVALID_QUERY
 NOT_READ = ProblemKind.EVENTS_UNAVAILABLE
 
 
-def openapi() -> dict[str, Any]:
+def openapi(*, keys_required: bool = False) -> dict[str, Any]:
     """Return the API's description, OpenAPI 3.1."""
     event = EventBody.json_schema(ref_template=SCHEMAS)
     paths = {
@@ -444,9 +445,11 @@ def openapi() -> dict[str, Any]:
         "description": "The copy whose ETag is sent in If-None-Match is the current one",
         "headers": ALL_ANSWERS,
     }
+    paths["/tallymark.js"]["get"]["parameters"] = [SNIPPET_KEY]
     for path, operations in paths.items():
         for operation in operations.values():
             operation["tags"] = [path.split("/")[1]]
+    describe_access(paths, _problem, keys_required=keys_required)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -456,13 +459,14 @@ def openapi() -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
+            "securitySchemes": SCHEMES,
             "schemas": {
                 **event.pop("$defs"),
                 "Event": event,
                 "RejectedEvent": REJECTED_EVENT_SCHEMA,
                 "StoredEvent": STORED_EVENT_SCHEMA,
                 "Problem": PROBLEM_SCHEMA,
-            }
+            },
         },
     }
 
@@ -707,9 +711,9 @@ SwaggerUIBundle({ url: "/openapi.json", dom_id: "#api", validatorUrl: null, deep
 """
 
 
-def routes() -> list[Route]:
+def routes(*, keys_required: bool = False) -> list[Route]:
     """Return the routes of the API's description."""
-    description = openapi()
+    description = openapi(keys_required=keys_required)
 
     async def get_openapi(_: Request) -> Response:
         return JSONResponse(description)

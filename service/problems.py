@@ -40,6 +40,9 @@ class ProblemKind(Enum):
     INVALID_QUERY = ("invalid-query", 400, "The query is not valid", None)
     REFUSED_EVENT = ("refused-event", 400, "The database refused the event", None)
     MALFORMED_REQUEST = ("malformed-request", 400, "The request is not valid", None)
+    KEY_REQUIRED = ("key-required", 401, "A valid key is needed", None)
+    KEY_NOT_FOR_THIS = ("key-not-for-this", 403, "The key is not for this", None)
+    ORIGIN_NOT_ALLOWED = ("origin-not-allowed", 403, "The origin is not allowed", None)
     NOT_FOUND = ("not-found", 404, "There is nothing here", None)
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "The method is not allowed here", None)
     HEAD_TIMEOUT = ("head-timeout", 408, "The request's head did not arrive in time", None)
@@ -47,6 +50,8 @@ class ProblemKind(Enum):
     BODY_TOO_LARGE = ("body-too-large", 413, "The body is too large", None)
     NOT_JSON = ("not-json", 415, "The body is not JSON", None)
     UNKNOWN_CODING = ("unknown-coding", 415, "The body's coding is not known", None)
+    TOO_MANY_REQUESTS = ("too-many-requests", 429, "Requests come too fast", 1)
+    TOO_MANY_LATE_EVENTS = ("too-many-late-events", 429, "Too many old events are sent", 1)
     HEAD_TOO_LARGE = ("head-too-large", 431, "The request's head is too large", None)
     DEFECT = ("defect", 500, "The service failed", None)
     QUEUE_FULL = ("queue-full", 503, "Too many events are waiting to be stored", 1)
@@ -55,6 +60,7 @@ class ProblemKind(Enum):
     EVENTS_UNAVAILABLE = ("events-unavailable", 503, "The database did not answer in time", 2)
     EXPORTS_BUSY = ("exports-busy", 503, "As many exports as may be are under way", 10)
     ERASURE_UNFINISHED = ("erasure-unfinished", 503, "The erasure is not finished", 2)
+    KEYS_UNKNOWN = ("keys-unknown", 503, "The database did not say which keys there are", 2)
     NOT_READY = ("not-ready", 503, "The service can't keep events now", 2)
     STOPPING = ("stopping", 503, "The service is being stopped", 2)
 
@@ -101,7 +107,7 @@ class Problem(Exception):
         """Return the whole answer."""
         headers = dict(self.headers)
         if self.kind.retry_after is not None:
-            headers["Retry-After"] = str(self.kind.retry_after)
+            headers.setdefault("Retry-After", str(self.kind.retry_after))
         return Response(
             json.dumps(self.document(request_id), ensure_ascii=False),
             status_code=self.kind.status,

@@ -49,6 +49,7 @@ def run(
         settings = load_settings(
             port=port, workers=workers, database_url="postgresql://not-known-yet"
         )
+        settings.require_guard()
         configure_logging(settings)
         listener = stack.enter_context(bind(settings.host, settings.port))
         url = stack.enter_context(find_database(database, fresh=fresh))

@@ -102,7 +102,7 @@ def configuration(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,  # Nothing asks who sent a request, or by what scheme.
+        proxy_headers=False,  # service/app.py sees to them, where a proxy is trusted.
         timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
     )
 

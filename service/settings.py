@@ -1,9 +1,17 @@
 """Every setting: its default, its unit in its name, refused when it is wrong."""
 
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SECRETS = Path("/run/secrets")
@@ -36,6 +44,17 @@ def _is_origin(text: str) -> bool:
         return False
 
 
+def _networks(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    for address in addresses:
+        try:
+            ip_network(address)
+        except ValueError:
+            raise ValueError(
+                f"{address!r} is neither an address nor a network, like 10.0.0.2 or 10.0.0.0/24"
+            ) from None
+    return addresses
+
+
 def _unset(value: Any) -> Any:
     return None if value == "" else value
 
@@ -47,6 +66,8 @@ def _named(value: Any) -> Any:
 
 
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_networks)]
+PerSecond = Annotated[float, Field(ge=0.01, le=1_000_000, allow_inf_nan=False)] | None
 
 
 DatabaseUrl = Annotated[str, Field(pattern="^postgres(ql)?://")]
@@ -88,6 +109,43 @@ class Settings(BaseSettings):
         Origins,
         Field(description="Origins whose pages may send and count, with commas; * is every one"),
     ] = ()
+
+    keys_required: Annotated[
+        bool | None,
+        BeforeValidator(_unset),
+        Field(description="Whether who writes and reads needs a key; not set: on loopback only no"),
+    ] = None
+    keys_refresh_seconds: Annotated[
+        Seconds, Field(description="How often keys are read; one that is revoked lives so long")
+    ] = 60.0
+    login_secret: Annotated[
+        Annotated[SecretStr, Field(min_length=32)] | None,
+        BeforeValidator(_unset),
+        Field(description="Signs the cookies of logins; not set: made, and kept by the spool"),
+    ] = None
+    login_hours: Annotated[int, Field(ge=1, le=8760, description="How long a login lasts")] = 12
+    trusted_proxies: Annotated[
+        Networks,
+        Field(description="Proxies that are believed who sends, and by which scheme, with commas"),
+    ] = ()
+    key_requests_per_second: Annotated[
+        PerSecond,
+        BeforeValidator(_unset),
+        Field(description="Requests by a key that are answered by a worker; not set: all"),
+    ] = None
+    address_requests_per_second: Annotated[
+        PerSecond,
+        BeforeValidator(_unset),
+        Field(description="Requests of an address that are answered by a worker; not set: all"),
+    ] = None
+    late_events_per_minute: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        BeforeValidator(_unset),
+        Field(description="Late events by a key that a worker takes; not set: all"),
+    ] = None
+    late_after_minutes: Annotated[
+        int, Field(ge=1, le=10_080, description="From that age on an event is late")
+    ] = 5
 
     retention_days: Annotated[
         Annotated[int, Field(ge=9, le=36_500)] | None,
@@ -161,6 +219,22 @@ class Settings(BaseSettings):
     def reads_from(self) -> str:
         """The database that is asked for counts."""
         return self.database_read_url or self.database_url
+
+    def require_guard(self) -> None:
+        """Raise SettingsError where anybody would reach the service, and nobody has said so."""
+        if self.keys_required is None and not _is_loopback(self.host):
+            raise SettingsError(
+                f"HOST is {self.host}, where others reach the service. Set KEYS_REQUIRED=true and "
+                "make keys (`python -m service keys create`), or, where something else guards it, "
+                "KEYS_REQUIRED=false."
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class SettingsError(Exception):

@@ -3,15 +3,23 @@
 import gzip
 import hashlib
 import re
+from functools import lru_cache
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import NotModifiedResponse
 
+from service.access.keys import PREFIXES, is_formed
 from service.pages import CLIENT
 
 SOURCE = CLIENT / "snippet" / "tallymark.js"
+
+PATH = "events/batch"
+"""Where the script sends to."""
+KEYS_KEPT = 256
+"""For so many keys the script is not made anew."""
 
 HEADERS = {
     # For an hour no page asks. After it, a page takes the copy it has, and asks beside it: nobody
@@ -41,14 +49,36 @@ def compressed(script: str) -> bytes:
     return gzip.compress(script.encode(), mtime=0)
 
 
+class Served(NamedTuple):
+    """The script as it is answered."""
+
+    plain: bytes
+    zipped: bytes
+    etag: str
+
+
+def served(script: str) -> Served:
+    """Return a script's forms."""
+    plain = script.encode()
+    # Weak, since it is that of both forms.
+    etag = f'W/"{hashlib.sha256(plain).hexdigest()[:16]}"'
+    return Served(plain, compressed(script), etag)
+
+
 def routes() -> list[Route]:
     """Return the route of the script."""
     script = without_comments(SOURCE.read_text("utf-8"))
-    plain, zipped = script.encode(), compressed(script)
-    # Weak, since it is that of both forms.
-    headers = HEADERS | {"ETag": f'W/"{hashlib.sha256(plain).hexdigest()[:16]}"'}
+
+    @lru_cache(KEYS_KEPT)
+    def with_key(key: str) -> Served:
+        return served(script.replace(PATH, f"{PATH}?key={key}") if key else script)
 
     async def get_snippet(request: Request) -> Response:
+        key = request.query_params.get("key", "")
+        # What could not be one has no place in a script.
+        is_key = key.startswith(PREFIXES["write"]) and is_formed(key.encode())
+        plain, zipped, etag = with_key(key if is_key else "")
+        headers = HEADERS | {"ETag": etag}
         zip_taken = "gzip" in request.headers.get("accept-encoding", "")
         response = Response(
             zipped if zip_taken else plain,

@@ -13,6 +13,7 @@ export async function ask(url, signal) {
   try {
     const answer = await fetch(`../${url}`, { signal, cache: "no-store" });
     if (answer.ok) return await answer.json();
+    if (answer.status === 401) location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
     throw await troubleOf(answer);
   } catch (error) {
     if (error instanceof Trouble || signal.aborted) throw error;

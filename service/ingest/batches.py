@@ -9,6 +9,7 @@ from pydantic import FailFast, Field, TypeAdapter, ValidationError, ValidationIn
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from service.events import (
+    DEFAULT_SITE,
     MAX_EVENT_BYTES,
     AnyEvent,
     Event,
@@ -29,7 +30,7 @@ Parsed = Event | InvalidEventError
 """What became of one of the events sent."""
 
 
-def parse_batch(body: bytes, media_type: str) -> list[Parsed]:
+def parse_batch(body: bytes, media_type: str, site_id: int = DEFAULT_SITE) -> list[Parsed]:
     """Return what was sent, in its order: events, and why others are none.
 
     JSON is an array; NDJSON has an event a line, blank lines don't count. Without one of their
@@ -38,7 +39,7 @@ def parse_batch(body: bytes, media_type: str) -> list[Parsed]:
     array = media_type == "application/json" or (
         media_type != "application/x-ndjson" and body.lstrip(b" \t\r\n").startswith(b"[")
     )
-    parsed = _parse_array(body) if array else list(_parse_lines(body))
+    parsed = _parse_array(body, site_id) if array else list(_parse_lines(body, site_id))
     if not parsed:
         raise _no_batch("Must hold at least one event")
     _refuse_second_contents(parsed)
@@ -69,9 +70,10 @@ Validate = Callable[[Any], Any]
 
 
 class _Telling:
-    """Keeps of errors what is told of them."""
+    """Says which site the events are of, and keeps of errors what is told of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, site_id: int) -> None:
+        self.site_id = site_id
         self._left = MAX_TOLD_ERRORS
 
     def told(self, error: InvalidEventError) -> InvalidEventError:
@@ -86,7 +88,7 @@ class _Telling:
 
 def _parse_item(item: Any, validate: Validate, telling: _Telling) -> Parsed:
     try:
-        event = event_of(item, validate)
+        event = event_of(item, validate, telling.site_id)
     except InvalidEventError as error:
         return telling.told(error)
     # How it was written is not known any more; what is stored of it is what there is to bound.
@@ -108,11 +110,11 @@ _APART: TypeAdapter[Any] = TypeAdapter(
 )
 
 
-def _parse_array(body: bytes) -> list[Parsed]:
+def _parse_array(body: bytes, site_id: int) -> list[Parsed]:
     # A value stands after one of these, at the most; in texts they are few.
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
         raise _more_than(MAX_VALUES, "values")
-    telling = _Telling()
+    telling = _Telling(site_id)
     # Mostly nothing is wrong: then all are validated at once, in two thirds of the time.
     with suppress(ValidationError):
         events = _ALL_VALID.validate_json(body)
@@ -131,8 +133,8 @@ def _parse_array(body: bytes) -> list[Parsed]:
 _LINE = re.compile(rb"[^ \t\r\n][^\n]*")
 
 
-def _parse_lines(body: bytes) -> Iterator[Parsed]:
-    telling = _Telling()
+def _parse_lines(body: bytes, site_id: int) -> Iterator[Parsed]:
+    telling = _Telling(site_id)
     for number, line in enumerate(_LINE.finditer(body)):
         if number == MAX_EVENTS:
             raise _more_than(MAX_EVENTS, "events")
@@ -141,7 +143,7 @@ def _parse_lines(body: bytes) -> Iterator[Parsed]:
             yield _invalid("body", _TOO_LARGE)
             continue
         try:
-            yield parse_event(text)
+            yield parse_event(text, site_id)
         except InvalidEventError as error:
             yield telling.told(error)
 

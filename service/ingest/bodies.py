@@ -37,14 +37,14 @@ BATCH = BodyRules(
 
 
 def refuse_parameters(scope: Scope) -> None:
-    """Raise Problem where the URL has a query: no parameter changes what is stored."""
-    if query := scope["query_string"]:
+    """Raise Problem where the URL has a query: no parameter but the key changes what is stored."""
+    if (query := scope["query_string"]) and (others := QueryParams(query).keys() - {"key"}):
         raise Problem(
             ProblemKind.INVALID_QUERY,
             NOTHING_STORED,
             first_errors(
                 FieldError(field=name, message="Is not a parameter of this endpoint")
-                for name in QueryParams(query)
+                for name in sorted(others)
             ),
         )
 

@@ -5,7 +5,9 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from service.events import Event, InvalidEventError, parse_event
+from service.access.access import Access
+from service.access.checks import ANYBODY
+from service.events import DEFAULT_SITE, Event, InvalidEventError, parse_event
 from service.ingest.answers import accepted, accepted_batch, for_batch, for_event, invalid_event
 from service.ingest.batches import Parsed
 from service.ingest.bodies import (
@@ -26,7 +28,7 @@ from service.problems import Problem, ProblemKind
 from service.rounding import Rounding
 
 
-def routes(writer: Writer, *, waiting_bytes: int, rounded: Rounding) -> list[Route]:
+def routes(writer: Writer, access: Access, *, waiting_bytes: int, rounded: Rounding) -> list[Route]:
     """Return the routes of ingest, that of POST /events first.
 
     So many bytes of bodies may be arriving, or wait to be parsed; one more is answered 503. Events
@@ -38,12 +40,16 @@ def routes(writer: Writer, *, waiting_bytes: int, rounded: Rounding) -> list[Rou
 
     async def post_batch(request: Request) -> Response:
         scope = request.scope
+        key = ANYBODY if access.admission is None else await access.admission(scope)
         media_type = media_type_of(scope, BATCH)
         coding = coding_of(scope, BATCH)
         refuse_parameters(scope)
         body = await read_body(scope, request.receive, BATCH, patience, room)
         expires = writer.deadline()
-        parsed = await parser.parse(body, coding, media_type, expires=expires)
+        site = key.site_id or DEFAULT_SITE
+        parsed = await parser.parse(body, coding, media_type, site, expires=expires)
+        if access.late_events is not None:
+            access.late_events.count(key, [one for one in parsed if isinstance(one, Event)])
         try:
             kept = await _keep_each_once(parsed, expires)
         except Problem as problem:
@@ -56,7 +62,7 @@ def routes(writer: Writer, *, waiting_bytes: int, rounded: Rounding) -> list[Rou
         return await writer.keep(list(events.values()), expires=expires) if events else Kept()
 
     return [
-        Route("/events", PostEvent(writer, patience, room, rounded), methods=["POST"]),
+        Route("/events", PostEvent(writer, access, patience, room, rounded), methods=["POST"]),
         OwnPathRoute("/events/batch", post_batch, methods=["POST"]),
     ]
 
@@ -67,8 +73,12 @@ class PostEvent:
     Raises Problem, as endpoints do, before it has begun to answer.
     """
 
-    def __init__(self, writer: Writer, patience: Patience, room: Room, rounded: Rounding) -> None:
+    def __init__(
+        self, writer: Writer, access: Access, patience: Patience, room: Room, rounded: Rounding
+    ) -> None:
         self._writer = writer
+        self._admission = access.admission
+        self._late_events = access.late_events
         self._patience = patience
         self._room = room
         self._rounded = rounded
@@ -82,14 +92,17 @@ class PostEvent:
         await send({"type": "http.response.body", "body": answer})
 
     async def _keep(self, scope: Scope, receive: Receive) -> bytes:
+        key = ANYBODY if self._admission is None else await self._admission(scope)
         media_type_of(scope, EVENT)
         coding_of(scope, EVENT)
         refuse_parameters(scope)
         body = await read_body(scope, receive, EVENT, self._patience, self._room)
         try:
-            event = self._rounded(parse_event(body))
+            event = self._rounded(parse_event(body, key.site_id or DEFAULT_SITE))
         except InvalidEventError as error:
             raise invalid_event(error) from None
+        if self._late_events is not None:
+            self._late_events.count(key, [event])
         try:
             kept = await self._writer.keep([event])
         except Problem as problem:

@@ -22,16 +22,16 @@ class Parser:
         self._turn = asyncio.Lock()
 
     async def parse(
-        self, body: bytes, coding: str, media_type: str, *, expires: float
+        self, body: bytes, coding: str, media_type: str, site_id: int, *, expires: float
     ) -> list[Parsed]:
-        """Return what the body holds, once it is its turn.
+        """Return what the body, of a site, holds, once it is its turn.
 
         Raises Problem where too many bytes wait already, or its turn has not come when it expires
         (seconds of time.monotonic()), and as inflate() and parse_batch().
         """
         await self._wait(len(body), expires)
         try:
-            return await asyncio.to_thread(self._parse, body, coding, media_type)
+            return await asyncio.to_thread(self._parse, body, coding, media_type, site_id)
         finally:
             self._turn.release()
 
@@ -45,6 +45,6 @@ class Parser:
         finally:
             self._room.give_back(size)
 
-    def _parse(self, body: bytes, coding: str, media_type: str) -> list[Parsed]:
-        parsed = parse_batch(inflate(body, coding, BATCH.max_bytes), media_type)
+    def _parse(self, body: bytes, coding: str, media_type: str, site_id: int) -> list[Parsed]:
+        parsed = parse_batch(inflate(body, coding, BATCH.max_bytes), media_type, site_id)
         return [self._rounded(one) if isinstance(one, Event) else one for one in parsed]

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.access.keys import new_key
 from service.events import ClickPayload, LocationPayload, ViewPayload
 from service.pages import CLIENT
 from service.snippet import SOURCE, compressed, without_comments
@@ -66,6 +67,18 @@ def test_it_comes_in_the_coding_that_is_taken(service: httpx.Client, coding: str
     assert answer.headers.get("content-encoding") == ("gzip" if "gzip" in coding else None)
     script = gzip.decompress(body) if "gzip" in coding else body
     assert script.decode() == without_comments(SOURCE.read_text())
+
+
+def test_it_shows_the_write_key_that_it_is_asked_for_with(service: httpx.Client) -> None:
+    plain = service.get("/tallymark.js")
+    key = new_key("write")
+    shown = service.get("/tallymark.js", params={"key": key})
+    assert shown.text == plain.text.replace('events/batch"', f'events/batch?key={key}"')
+    assert shown.text.count(key) == 2
+    assert shown.headers["etag"] != plain.headers["etag"]
+    # What could be no such key, or would be no secret any more, has no place in it.
+    for other in ("", "x", '");alert("', key[:-1], f"{key}0", new_key("read")):
+        assert service.get("/tallymark.js", params={"key": other}).text == plain.text
 
 
 def test_the_same_script_is_the_same_bytes() -> None:

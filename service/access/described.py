@@ -1,0 +1,86 @@
+"""What the API's description says of keys and limits."""
+
+from collections.abc import Callable
+from typing import Any
+
+from service.access.cookies import COOKIE
+from service.access.keys import Kind
+from service.problems import ProblemKind
+
+OPEN = ("/health/live", "/health/ready", "/tallymark.js")
+REFUSALS = (
+    ProblemKind.KEY_REQUIRED,
+    ProblemKind.KEY_NOT_FOR_THIS,
+    ProblemKind.TOO_MANY_REQUESTS,
+    ProblemKind.KEYS_UNKNOWN,
+)
+INGEST_REFUSALS = (*REFUSALS, ProblemKind.ORIGIN_NOT_ALLOWED, ProblemKind.TOO_MANY_LATE_EVENTS)
+
+Answer = Callable[[list[ProblemKind]], dict[str, Any]]
+"""Makes the description of an answer for which there may be these reasons."""
+
+
+def scheme(kind: Kind, more: str) -> dict[str, Any]:
+    """Return the scheme of a key in the header."""
+    return {"type": "http", "scheme": "bearer", "description": f"A {kind} key: {more}"}
+
+
+SCHEMES = {
+    "writeKey": scheme("write", "the events are of its site"),
+    "readKey": scheme("read", "of one site, which is meant where none is named, or of all"),
+    "adminKey": scheme("admin", "does what a read key does, and more"),
+    "keyInQuery": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "key",
+        "description": "A write key, for beacons, which have no headers",
+    },
+    "login": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "Of who has logged in with a key that reads",
+    },
+}
+SNIPPET_KEY = {
+    "name": "key",
+    "in": "query",
+    "required": False,
+    "description": "The write key that the script shows",
+    "schema": {"type": "string", "pattern": "^tmw_"},
+}
+BY_KIND: dict[Kind, list[dict[str, list[str]]]] = {
+    "write": [{"writeKey": []}, {"keyInQuery": []}],
+    "read": [{"readKey": []}, {"adminKey": []}, {"login": []}],
+    "admin": [{"adminKey": []}],
+}
+
+
+def describe_access(paths: dict[str, Any], answer: Answer, *, keys_required: bool) -> None:
+    """Add to each operation which keys it takes, and what is answered to those without."""
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            if path not in OPEN:
+                _describe(operation, _kind(path, method), answer, keys_required=keys_required)
+
+
+def _kind(path: str, method: str) -> Kind:
+    if method == "post":
+        return "write"
+    return "admin" if path.startswith("/users") else "read"
+
+
+def _describe(
+    operation: dict[str, Any], kind: Kind, answer: Answer, *, keys_required: bool
+) -> None:
+    taken = BY_KIND[kind]
+    # {} is: without any.
+    operation["security"] = taken if keys_required else [{}, *taken]
+    kinds = INGEST_REFUSALS if kind == "write" else REFUSALS
+    for status in dict.fromkeys(kind.status for kind in kinds):
+        added = answer([kind for kind in kinds if kind.status == status])
+        described = operation["responses"].setdefault(str(status), added)
+        if described is not added:
+            described["description"] += f"; {added['description']}"
+            (content,), (others,) = described["content"].values(), added["content"].values()
+            content["examples"] |= others["examples"]
