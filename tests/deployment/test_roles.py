@@ -123,6 +123,24 @@ def test_it_resends_into_columns_and_sets_aside(roles: Roles) -> None:
         assert events_in(connection) == 101
 
 
+def test_it_erases_users_where_it_is_given_the_role_for_that(
+    roles: Roles, empty_database_url: str
+) -> None:
+    with (
+        running_service(database_url=roles.service_url, users_api=True) as base_url,
+        httpx.Client(base_url=base_url, timeout=60) as client,
+    ):
+        client.post("/events", json=event("ann")).raise_for_status()
+        with capture_logs() as entries:
+            assert client.delete("/users?user_id=ann").status_code == 500
+        assert "grant tallymark_privacy" in str(entries)
+        with psycopg.connect(empty_database_url) as administrator:
+            administrator.execute(f"grant tallymark_privacy to {roles.service}".encode())
+        assert len(client.get("/users/export?user_id=ann").text.splitlines()) == 1
+        assert client.delete("/users?user_id=ann").json()["events"] == 1
+        assert client.get("/users/export?user_id=ann").text == ""
+
+
 def test_it_can_do_nothing_else(roles: Roles) -> None:
     refused = (
         errors.InsufficientPrivilege,
