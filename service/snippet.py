@@ -1,15 +1,13 @@
 """GET /tallymark.js: the script that sites embed, that of client/snippet/ without its comments."""
 
 import gzip
-import hashlib
 import re
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.staticfiles import NotModifiedResponse
 
-from service.pages import CLIENT
+from service.pages import CLIENT, digest, unless_known
 
 SOURCE = CLIENT / "snippet" / "tallymark.js"
 
@@ -46,7 +44,7 @@ def routes() -> list[Route]:
     script = without_comments(SOURCE.read_text("utf-8"))
     plain, zipped = script.encode(), compressed(script)
     # Weak, since it is that of both forms.
-    headers = HEADERS | {"ETag": f'W/"{hashlib.sha256(plain).hexdigest()[:16]}"'}
+    headers = HEADERS | {"ETag": f'W/"{digest(plain)}"'}
 
     async def get_snippet(request: Request) -> Response:
         zip_taken = "gzip" in request.headers.get("accept-encoding", "")
@@ -55,8 +53,6 @@ def routes() -> list[Route]:
             headers=headers | ({"Content-Encoding": "gzip"} if zip_taken else {}),
             media_type="text/javascript",
         )
-        if headers["ETag"] in request.headers.get("if-none-match", ""):
-            return NotModifiedResponse(response.headers)
-        return response
+        return unless_known(request, response)
 
     return [Route("/tallymark.js", get_snippet)]
