@@ -1,7 +1,6 @@
 """GET /tallymark.js: the script that sites embed, that of client/snippet/ without its comments."""
 
 import gzip
-import hashlib
 import re
 from functools import lru_cache
 from typing import NamedTuple
@@ -9,10 +8,9 @@ from typing import NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.staticfiles import NotModifiedResponse
 
 from service.access.keys import PREFIXES, is_formed
-from service.pages import CLIENT
+from service.pages import CLIENT, digest, unless_known
 
 SOURCE = CLIENT / "snippet" / "tallymark.js"
 
@@ -61,7 +59,7 @@ def served(script: str) -> Served:
     """Return a script's forms."""
     plain = script.encode()
     # Weak, since it is that of both forms.
-    etag = f'W/"{hashlib.sha256(plain).hexdigest()[:16]}"'
+    etag = f'W/"{digest(plain)}"'
     return Served(plain, compressed(script), etag)
 
 
@@ -85,8 +83,6 @@ def routes() -> list[Route]:
             headers=headers | ({"Content-Encoding": "gzip"} if zip_taken else {}),
             media_type="text/javascript",
         )
-        if headers["ETag"] in request.headers.get("if-none-match", ""):
-            return NotModifiedResponse(response.headers)
-        return response
+        return unless_known(request, response)
 
     return [Route("/tallymark.js", get_snippet)]
