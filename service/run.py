@@ -59,7 +59,7 @@ def run(
         # Where days are let go, those of the sample would go at once.
         if sample_data and settings.retention_days is None and _is_empty(url):
             _load_sample_data(url)
-        serve(settings, listener, ready=lambda: _announce(listener, url))
+        serve(settings, listener, ready=lambda: _announce(listener, url, settings.keys_required))
 
 
 @contextmanager
@@ -116,11 +116,15 @@ def _load_sample_data(url: str) -> None:
         raise RunError("The sample data could not be loaded; see above.")
 
 
-def _announce(listener: socket.socket, url: str) -> None:
+def _announce(listener: socket.socket, url: str, keys_required: bool | None) -> None:
     host, port = listener.getsockname()[:2]
     # All addresses are no address to go to.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    show_key, show_read_key = (
+        (f" -H 'Authorization: Bearer {kind}'" if keys_required else "")
+        for kind in ("WRITE_KEY", "READ_KEY")
+    )
     typer.echo(f"""
 Tallymark is ready; Ctrl-C ends it.
   Dashboard  {base}/dashboard/
@@ -129,9 +133,9 @@ Tallymark is ready; Ctrl-C ends it.
   Database   {_without_password(url)}
 
 Send an event, and count:
-  curl -X POST {base}/events -H 'Content-Type: application/json' \\
+  curl -X POST {base}/events{show_key} -H 'Content-Type: application/json' \\
     -d '{{"user_id": "me", "event_type": "view", "payload": {{"url": "https://example.com/"}}}}'
-  curl '{base}/analytics/event-counts-by-type?start_date=2025-05-01'
+  curl '{base}/analytics/event-counts-by-type?start_date=2025-05-01'{show_read_key}
 """)
 
 

@@ -8,6 +8,8 @@ from service.access.keys import Kind
 from service.problems import ProblemKind
 
 OPEN = ("/health/live", "/health/ready", "/tallymark.js")
+ADMIN = "/users"
+"""Below this all is about what is known of a person."""
 REFUSALS = (
     ProblemKind.KEY_REQUIRED,
     ProblemKind.KEY_NOT_FOR_THIS,
@@ -56,30 +58,30 @@ BY_KIND: dict[Kind, list[dict[str, list[str]]]] = {
 }
 
 
+def kind_of(path: str, method: str) -> Kind | None:
+    """Return which kind of key an operation takes; None: it is open."""
+    if path in OPEN:
+        return None
+    if path.startswith(ADMIN):
+        return "admin"
+    return "write" if method == "post" else "read"
+
+
 def describe_access(paths: dict[str, Any], answer: Answer, *, keys_required: bool) -> None:
     """Add to each operation which keys it takes, and what is answered to those without."""
     for path, operations in paths.items():
         for method, operation in operations.items():
-            if path not in OPEN:
-                _describe(operation, _kind(path, method), answer, keys_required=keys_required)
+            if (kind := kind_of(path, method)) is not None:
+                # {} is: without any.
+                operation["security"] = ([] if keys_required else [{}]) + BY_KIND[kind]
+                _describe_refusals(operation["responses"], kind, answer)
 
 
-def _kind(path: str, method: str) -> Kind:
-    if method == "post":
-        return "write"
-    return "admin" if path.startswith("/users") else "read"
-
-
-def _describe(
-    operation: dict[str, Any], kind: Kind, answer: Answer, *, keys_required: bool
-) -> None:
-    taken = BY_KIND[kind]
-    # {} is: without any.
-    operation["security"] = taken if keys_required else [{}, *taken]
+def _describe_refusals(responses: dict[str, Any], kind: Kind, answer: Answer) -> None:
     kinds = INGEST_REFUSALS if kind == "write" else REFUSALS
     for status in dict.fromkeys(kind.status for kind in kinds):
         added = answer([kind for kind in kinds if kind.status == status])
-        described = operation["responses"].setdefault(str(status), added)
+        described = responses.setdefault(str(status), added)
         if described is not added:
             described["description"] += f"; {added['description']}"
             (content,), (others,) = described["content"].values(), added["content"].values()
