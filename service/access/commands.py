@@ -23,10 +23,10 @@ KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys
 
 @contextmanager
 def records() -> "Iterator[Records]":
-    """Yield the sites and keys of DATABASE_URL. Raises what an operator can mend."""
+    """Yield the sites and keys, as their owner. Raises what an operator can mend."""
     from service.access.records import records
 
-    with records(load_settings().database_url) as known:
+    with records(load_settings().owners_url) as known:
         yield known
 
 
