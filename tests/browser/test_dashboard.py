@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Browser, Route, expect
 
+from loadtest.bench.dashboard import PARTS, cells, painted_in
 from tests.browser.dashboard import (
     Dashboard,
     Shown,
@@ -279,3 +280,12 @@ def test_a_series_that_is_chosen_while_others_are_under_way_is_shown(dashboard: 
     route.continue_()
     dashboard.expect_loaded()
     expect(dashboard.page.locator("#chart-name")).to_have_text("Views by day")
+
+
+def test_the_benchmark_sees_each_part_painted(browser: Browser, patient_service: str) -> None:
+    painted = painted_in(browser, f"{patient_service}/dashboard/?range=7d&tz=UTC")
+    assert painted.keys() == set(PARTS)
+    assert min(painted.values()) > 0
+    *medians, whole, longest = cells([painted])
+    assert len(medians) == len(PARTS)
+    assert whole == longest == f"{max(painted.values()):,.0f}"
