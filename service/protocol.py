@@ -177,6 +177,9 @@ class Protocol(HttpToolsProtocol):
             return True
         return self.cycle.more_body and not self.cycle.response_complete
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing of what would be needed: it is refused as any other request, and logged."""
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
         self._requests += 1

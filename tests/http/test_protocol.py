@@ -30,6 +30,7 @@ OVERRIDDEN = [
     "on_response_complete",
     "send_400_response",
     "shutdown",
+    "_unsupported_upgrade_warning",
     "_start_asgi_task",
 ]
 
