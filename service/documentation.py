@@ -256,6 +256,7 @@ ERASED_SCHEMA = {
         "still_spooled": COUNT
         | {"description": "Events that are about to be stored: erase again after that"},
     },
+    "examples": [{"events": 163, "rejected": 0, "spooled": 0, "still_spooled": 0}],
 }
 USERS_API = "Served only where the setting USERS_API allows it."
 LIVE_SCHEMA = {
@@ -586,6 +587,7 @@ def _export_user() -> dict[str, Any]:
     )
     operation["responses"]["200"] = {
         "description": "Events, one a line, oldest first; then those that the database had refused",
+        "headers": ALL_ANSWERS,
         "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
     }
     return operation | {"description": USERS_API}

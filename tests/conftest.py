@@ -87,9 +87,9 @@ def shared_database_url(server_url: str, native: bool) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def service(shared_database_url: str) -> Iterator[httpx.Client]:
-    """A client of the service that the module's tests share."""
+    """A client of the service that the module's tests share; it serves all that it can."""
     with (
-        running_service(database_url=shared_database_url) as base_url,
+        running_service(database_url=shared_database_url, users_api=True) as base_url,
         httpx.Client(base_url=base_url, timeout=20) as client,
     ):
         yield client

@@ -48,8 +48,8 @@ SNIPPET_KEY = {
     "name": "key",
     "in": "query",
     "required": False,
-    "description": "The write key that the script shows",
-    "schema": {"type": "string", "pattern": "^tmw_"},
+    "description": "The write key that the script shows; what could not be one is left out",
+    "schema": {"type": "string", "examples": [f"tmw_{'0' * 10}_{'0' * 64}"]},
 }
 BY_KIND: dict[Kind, list[dict[str, list[str]]]] = {
     "write": [{"writeKey": []}, {"keyInQuery": []}],

@@ -27,7 +27,7 @@ def make_keys(database_url: str) -> dict[str, str]:
 @contextmanager
 def asking_service(database_url: str, **settings: Any) -> Iterator[httpx.Client]:
     """Yield a client of a service that asks for keys, and shows none yet."""
-    settings = {"keys_required": True, "keys_refresh_seconds": 0.2} | settings
+    settings = {"keys_required": True, "keys_refresh_seconds": 0.2, "users_api": True} | settings
     with (
         running_service(database_url=database_url, **settings) as base_url,
         httpx.Client(base_url=base_url, timeout=20) as client,

@@ -12,7 +12,10 @@ import psycopg
 import pytest
 from jsonschema import Draft202012Validator
 
+from service.access.described import kind_of
 from service.requests import Direct
+from tests.access.conftest import asking_service, make_keys
+from tests.access.support import auth
 from tests.http.support import event, exchange, status_of
 from tests.http.test_documentation import DESCRIPTION, operations
 from tests.support.services import running_service
@@ -37,6 +40,7 @@ Answers = dict[tuple[str, str], set[int]]
 def target_of(path: str) -> str:
     """Return a URL's path and a query that is right."""
     query = "?interval=day&start_date=2025-05-01&end_date=2025-05-02" if "over-time" in path else ""
+    query = "?user_id=u" if path.startswith("/users") else query
     return path.format(event_id="019ab697-e87b-7d57-872c-f4cea7318df9") + query
 
 
@@ -98,7 +102,21 @@ def client_of(**settings: Any) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def client(shared_database_url: str) -> Iterator[httpx.Client]:
     """A client of a service that soon loses patience."""
-    with client_of(database_url=shared_database_url, head_seconds=0.2) as client:
+    with client_of(database_url=shared_database_url, users_api=True, head_seconds=0.2) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def keys(shared_database_url: str) -> dict[str, str]:
+    """Keys by kind and site."""
+    return make_keys(shared_database_url)
+
+
+@pytest.fixture(scope="module")
+def asking(shared_database_url: str, keys: dict[str, str]) -> Iterator[httpx.Client]:
+    """A client of a service that asks for keys."""
+    assert keys
+    with asking_service(shared_database_url, users_api=True) as client:
         yield client
 
 
@@ -240,10 +258,37 @@ def test_a_copy_that_is_current(seen: Answers, client: httpx.Client) -> None:
     seen[path, "get"].add(304)
 
 
+@each
+def test_keys_that_will_not_do(
+    seen: Answers, asking: httpx.Client, keys: dict[str, str], path: str, method: str
+) -> None:
+    kind = kind_of(path, method)
+    if kind is None:
+        return
+    for key, status in ((None, 401), (keys["read 1" if kind == "write" else "write 1"], 403)):
+        answer = send(asking, path, method, headers={} if key is None else auth(key))
+        assert answer.status_code == status
+        check(path, method, answer)
+        seen[path, method].add(status)
+
+
+def test_requests_that_are_too_many(seen: Answers, shared_database_url: str) -> None:
+    limits = {"users_api": True, "address_requests_per_second": 0.01}
+    with client_of(database_url=shared_database_url, **limits) as client:
+        client.get("/events")
+        for path, method in PATHS:
+            if kind_of(path, method) is not None:
+                answer = send(client, path, method)
+                assert answer.status_code == 429
+                check(path, method, answer)
+                seen[path, method].add(429)
+
+
 @pytest.mark.filterwarnings("default")  # What psycopg says of its attempts is no failure here.
 def test_without_a_database(seen: Answers) -> None:
     with client_of(
         database_url="postgresql://s3cret:s3cret@127.0.0.1:1/s3cret",
+        users_api=True,
         spool_bytes=0,
         ingest_deadline_seconds=0.5,
         read_deadline_seconds=0.5,
@@ -261,6 +306,8 @@ def test_without_a_database(seen: Answers) -> None:
 @pytest.mark.parametrize("path", DESCRIPTION["paths"])
 def test_other_methods_and_paths(client: httpx.Client, path: str, method: str) -> None:
     for more, status in (("", 405), ("/s3cret.php/..;/x", 404)):
+        if not more and method.lower() in DESCRIPTION["paths"][path]:
+            continue
         target = target_of(path).partition("?")[0] + more
         answer = client.request(method, target)
         assert answer.status_code == status

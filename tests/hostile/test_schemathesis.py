@@ -71,22 +71,36 @@ SENT: Counter[int] = Counter()
 def base_url(shared_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a service as a process of its own."""
     log = tmp_path_factory.mktemp("schemathesis") / "log"
-    process = ServiceProcess(shared_database_url, log, LOG_LEVEL="warning")
+    process = ServiceProcess(shared_database_url, log, LOG_LEVEL="warning", USERS_API="true")
     with process.running():
         yield process.base_url
         assert process.answers()
     assert "Traceback" not in log.read_text()
 
 
-@SCHEMA.parametrize()
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+def cases(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@SCHEMA.exclude(path="/users").parametrize()
+@cases(EXAMPLES)
 def test_nothing_is_found(case: Any, base_url: str, database: Database) -> None:
+    find_nothing(case, base_url, database)
+
+
+@SCHEMA.include(path="/users").parametrize()
+@cases(EXAMPLES // 10)  # Each refreshes all aggregates.
+def test_nothing_is_found_by_erasing(case: Any, base_url: str, database: Database) -> None:
+    find_nothing(case, base_url, database)
+
+
+def find_nothing(case: Any, base_url: str, database: Database) -> None:
     is_batch = case.operation.path == "/events/batch"
     if is_batch:
         database.execute("delete from events")

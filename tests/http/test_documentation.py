@@ -180,9 +180,9 @@ def test_schemas_hold_only_keywords_of_json_schema() -> None:
 
 
 def test_the_examples_of_parameters_are_accepted() -> None:
-    for _, _, operation in operations():
+    for path, _, operation in operations():
         for parameter in operation.get("parameters", []):
-            if parameter["in"] != "query":
+            if parameter["in"] != "query" or path == "/tallymark.js":  # This one takes any.
                 continue
             for example in parameter["schema"].get("examples", []):
                 query = str(httpx.QueryParams({parameter["name"]: example})).encode()
