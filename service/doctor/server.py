@@ -57,7 +57,14 @@ def check_settings(connection: Connection, _: Settings) -> Iterator[Finding]:
 
 def check_connections(connection: Connection, settings: Settings) -> Iterator[Finding]:
     """Yield whether the server has connections for all workers of an instance."""
-    each = settings.read_connections + settings.export_connections + OTHER_CONNECTIONS
+    each = sum(
+        (
+            settings.ingest_connections,
+            settings.read_connections,
+            settings.export_connections,
+            OTHER_CONNECTIONS,
+        )
+    )
     needed, there = settings.workers * each, int(_value(connection, CONNECTIONS))
     found = f"{needed} are needed by {settings.workers} workers, of {there}"
     if needed > there:
