@@ -13,7 +13,7 @@ MIB = 1024 * 1024
 LEAST_BUFFERS = 256 * MIB
 LEAST_LOCKS = 256
 OTHER_CONNECTIONS = 3
-"""A worker's, beside those that read: the writer's, the replay's, and the minutes'."""
+"""A worker's, beside those that write and read events: of replays, of minutes, and of keys."""
 CLOCK_SECONDS = 1.0
 BAD_CLOCK_SECONDS = 60.0
 
