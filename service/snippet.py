@@ -33,13 +33,15 @@ HEADERS = {
 def without_comments(source: str) -> str:
     """Return a script without lines of comment, indentation, and blanks that say nothing.
 
-    No text in it may hold an equals sign between blanks, or end a line with what opens a block.
+    No text in it may hold an operator between blanks, a comma or colon before one, a brace beside
+    one, or end a line with what opens a block.
     """
     lines = (line.strip() for line in source.splitlines())
     script = "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
     # After these a line end is a blank; elsewhere it may end a statement.
     script = re.sub(r"(?<=[{(,;])\n", "", script)
-    return re.sub(r" (=>?) ", r"\1", script)
+    script = re.sub(r" (=>?|[=<>!]=|&&|\|\||[*?:<]) ", r"\1", script)
+    return re.sub(r"(?<=[,:{]) | (?=\})", "", script)
 
 
 def compressed(script: str) -> bytes:
