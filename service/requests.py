@@ -76,8 +76,9 @@ class Requests:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.encode()))
-                # At ingest's rate each header counts, and its 202 is JSON for a script.
-                if status != 202:
+                # At ingest's rate each header counts, and its 202 is JSON for a script. What a 304
+                # says takes the place of what the page said itself.
+                if status not in (202, 304):
                     protect(message["headers"])
                 if "body_is_read" not in scope and _is_left_unread(scope):
                     _close(message["headers"])

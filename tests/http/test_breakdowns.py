@@ -169,5 +169,7 @@ def test_1000_is_the_highest_limit_and_10_what_is_meant(service: httpx.Client, p
     if path == USERS:
         assert limits == []
         return
-    assert limits == [{"type": "integer", "default": 10, "minimum": 1, "maximum": 1000}]
+    assert limits == [
+        {"type": "integer", "default": 10, "minimum": 1, "maximum": 1000, "examples": [10]}
+    ]
     assert answer(service, path, "limit=1000") == answer(service, path)
