@@ -100,7 +100,11 @@ def _new_provider() -> "TracerProvider | None":
         return None
     name = os.environ.get("OTEL_SERVICE_NAME", "tallymark")
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    try:
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    except ValueError as error:
+        log.error("traces are not sent", reason=f"a variable OTEL_… is wrong: {error}")
+        return None
     return provider
 
 

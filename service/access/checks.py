@@ -171,13 +171,14 @@ def _within(site_id: int, query: bytes) -> bytes:
         for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True)
         if name == "site"
     ]
-    # What is no number is refused by them.
-    if any(site.isascii() and site.isdigit() and int(site) != site_id for site in sites):
+    # What is no number is refused by them. It may have thousands of digits.
+    own_number = str(site_id)
+    if any(site.isascii() and site.isdigit() and site.lstrip("0") != own_number for site in sites):
         detail = f"The key is for site {site_id} only."
         raise Problem(ProblemKind.KEY_NOT_FOR_THIS, detail)
     if sites:
         return query
-    own = urlencode({"site": site_id}).encode()
+    own = urlencode({"site": own_number}).encode()
     return query + b"&" + own if query else own
 
 

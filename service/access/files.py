@@ -17,6 +17,8 @@ log = structlog.get_logger()
 
 KEYS = TypeAdapter(list[Key], config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
 
+SECRET_BYTES = 32
+
 
 class KeysFile:
     """The keys as they were when the database was last asked, for a start while it is away."""
@@ -51,14 +53,17 @@ class KeysFile:
 def kept_secret(path: Path) -> bytes:
     """Return the random bytes of a file, which is made if it is not there. Raises OSError."""
     if not path.exists():
-        fresh = _written_beside(path, secrets.token_bytes(32))
+        fresh = _written_beside(path, secrets.token_bytes(SECRET_BYTES))
         try:
             os.link(fresh, path)
         except FileExistsError:
             pass  # Another worker was faster: all have its secret.
         finally:
             fresh.unlink()
-    return path.read_bytes()
+    secret = path.read_bytes()
+    if len(secret) < SECRET_BYTES:
+        raise OSError(f"{path} is damaged: remove it, and start again")
+    return secret
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 import psycopg
 from psycopg import Connection, sql
@@ -42,9 +43,10 @@ def back_up(database_url: str, file: Path) -> None:
     with connect_or_explain(database_url) as connection:
         _require_tool("pg_dump", connection)
     # Only what is whole bears the name.
-    part = file.with_name(file.name + ".part")
+    part = file.with_name(f"{file.name}.{token_hex(4)}.part")
     try:
-        part.touch(mode=0o600)
+        # Made now, and by nobody else: what is in it is not for everybody.
+        part.touch(mode=0o600, exist_ok=False)
         _run(database_url, "pg_dump", "--format=custom", "--no-password", f"--file={part}")
         part.rename(file)
     except OSError as error:

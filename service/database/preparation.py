@@ -29,9 +29,10 @@ def prepare(
     applied: list[str] = []
     if owners_url is not None or may_migrate(database_url):
         applied = migrate(owners_url or database_url)
-        set_retention(owners_url or database_url, retention_days)
         if owners_url is not None:
             require_same_database(database_url, owners_url)
+        # Only then: it lets events go.
+        set_retention(owners_url or database_url, retention_days)
     else:
         require_current(database_url)
         warn_of_other_retention(database_url, retention_days)

@@ -99,7 +99,7 @@ def test_another_site_s_key_reads_nothing_on_any_route(
     assert wanted is not None
     assert described["security"] == BY_KIND[wanted]
     for kind in MAY[wanted]:
-        for other in ("1", "01", "3", "32767", "99999999999999999999"):
+        for other in ("1", "01", "3", "32767", "9" * 5000):
             assert_problem(ask(asking, "get", path, keys[f"{kind} 2"], site=other), 403)
         for both in ({"site": ["2", "1"]}, {"site": ["1", "2"]}):
             assert ask(asking, "get", path, keys[f"{kind} 2"], **both).status_code in (400, 403)

@@ -117,7 +117,9 @@ def test_everything_is_done_by_keyboard(dashboard: Dashboard) -> None:
     page.locator("#chart summary").focus()
     keyboard.press("Enter")
     keyboard.press("Tab")
-    expect(page.get_by_role("region", name="Table of the chart")).to_be_focused()
+    table = page.get_by_role("region", name="Table of the chart")
+    expect(table).to_be_focused()
+    expect(table.get_by_role("row")).to_have_count(31)  # It is made once it has been opened.
     keyboard.press("Tab")
     keyboard.press("Enter")
     dashboard.expect_state(range="custom", **{"from": "2025-04-29", "to": "2025-04-29"})
