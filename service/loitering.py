@@ -16,7 +16,7 @@ class Awaited(NamedTuple):
     request: int
     """Its number on the connection, from 0."""
     begun: bool
-    """Whether part of its head is there."""
+    """Whether part of it is there, or the rest of one that is answered is still to come."""
 
 
 class Connection(Protocol):

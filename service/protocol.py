@@ -129,7 +129,9 @@ class Protocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete and not cycle.disconnected:
             return None
-        return Awaited(self._requests, self._is_amid_head())
+        # Of what was answered before it was whole the rest may be on its way.
+        has_rest = cycle is not None and cycle.more_body
+        return Awaited(self._requests, begun=has_rest or self._is_amid_head())
 
     def give_up(self) -> None:
         """Close the connection: what it waits for has not come. Cut it off if it is closed."""

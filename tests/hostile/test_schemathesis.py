@@ -157,7 +157,7 @@ def as_text(user_id: str, event_type: str, payload: Any) -> str:
 
 def test_enough_was_sent() -> None:
     """The last: it counts what was sent before."""
-    assert SENT[202] > 100
+    assert SENT[202] > 50
     assert SENT[400] > 100
     assert SENT.total() >= CASES
     print(f"sent {SENT.total()}: {dict(SENT)}")

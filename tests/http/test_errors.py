@@ -300,6 +300,7 @@ def quick_service(shared_database_url: str) -> Iterator[httpx.Client]:
             ingest_deadline_seconds=0.5,
             read_deadline_seconds=0.5,
             ingest_queue_events=2,
+            ingest_connections=1,
             spool_bytes=0,
         ) as base_url,
         httpx.Client(base_url=base_url, timeout=20) as client,
