@@ -140,7 +140,8 @@ class Store:
     async def _in_use(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection; close it if its statement is given up, or it can't write."""
         closed = self._closed
-        connection = self._idle.pop() if self._idle else await self._connect()
+        # The one that was used longest ago, so that none gets stale unnoticed.
+        connection = self._idle.pop(0) if self._idle else await self._connect()
         try:
             yield connection
         except (asyncio.CancelledError, ReadOnlySqlTransaction):
