@@ -43,7 +43,8 @@ class Service(ServiceProcess):
     def entries(self, name: str) -> list[dict[str, Any]]:
         """Return the entries of a name."""
         whole = self._entries.read_text().rpartition("\n")[0].splitlines()
-        entries = [json.loads(line) for line in whole]
+        # Of a worker that is ended while it starts Python may say something of its own.
+        entries = [json.loads(line) for line in whole if line.startswith("{")]
         return [entry for entry in entries if entry["event"] == name]
 
     def pids(self) -> list[int]:
