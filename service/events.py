@@ -66,6 +66,9 @@ def _storable_user_id(user_id: str) -> str:
     return user_id
 
 
+# What str.strip() takes for blank, one by one: the \s of JSON Schema's patterns is another set.
+_NOT_BLANK = r"[^\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+
 UserId = Annotated[
     str,
     AfterValidator(_storable_user_id),
@@ -73,7 +76,7 @@ UserId = Annotated[
         description=f"A session's or user's id, at most {MAX_USER_ID_BYTES} bytes of UTF-8",
         examples=["user-42"],
         # Told, and not checked a second time.
-        json_schema_extra={"minLength": 1, "maxLength": MAX_USER_ID_BYTES, "pattern": r"\S"},
+        json_schema_extra={"minLength": 1, "maxLength": MAX_USER_ID_BYTES, "pattern": _NOT_BLANK},
     ),
 ]
 
