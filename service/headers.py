@@ -9,6 +9,7 @@ Headers = list[tuple[bytes, bytes]]
 _ALWAYS: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
+    # With no-referrer a browser would not say which origin the login's form is of.
     (b"referrer-policy", b"same-origin"),
 ]
 _UNLESS_SAID = {

@@ -1,10 +1,22 @@
 """Requests, counted and timed by route, method and status."""
 
+from typing import NamedTuple
+
 from starlette.types import Scope
 
 from service.metrics import REQUEST_SECONDS, REQUESTS, observe_all
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
+class Noted(NamedTuple):
+    """Answers of one kind that the metrics were not told of yet."""
+
+    route: str
+    method: str
+    status: int
+    seconds: list[float]
+    """How long each took."""
 
 
 class Measured:
@@ -14,28 +26,25 @@ class Measured:
     """
 
     def __init__(self) -> None:
-        self._seconds: dict[tuple[object, str, int], list[float]] = {}
-        """By endpoint, method and status: what was not told yet, and whose labels are known."""
-        self._labels: dict[tuple[object, str, int], tuple[str, str, int]] = {}
+        self._noted: dict[tuple[object, str, int], Noted] = {}
+        """By endpoint, method and status."""
 
     def note(self, scope: Scope, status: int, seconds: float) -> None:
         """Take note of a request; a status of 0 is none, where the sender went away."""
         # The router leaves the endpoint there.
         key = scope.get("endpoint"), scope["method"], status
-        times = self._seconds.get(key)
-        if times is None:
-            self._labels[key] = route_of(scope), method_of(scope), status
-            times = self._seconds[key] = []
-        times.append(seconds)
+        noted = self._noted.get(key)
+        if noted is None:
+            noted = self._noted[key] = Noted(route_of(scope), method_of(scope), status, [])
+        noted.seconds.append(seconds)
 
     def tell(self) -> None:
         """Let the metrics have all that was noted."""
-        for key, times in self._seconds.items():
-            if times:
-                route, method, status = self._labels[key]
-                REQUESTS.labels(route, method, status).inc(len(times))
-                observe_all(REQUEST_SECONDS.labels(route, method), times)
-                times.clear()
+        for route, method, status, seconds in self._noted.values():
+            if seconds:
+                REQUESTS.labels(route, method, status).inc(len(seconds))
+                observe_all(REQUEST_SECONDS.labels(route, method), seconds)
+                seconds.clear()
 
 
 def method_of(scope: Scope) -> str:

@@ -23,11 +23,8 @@ FOLDER = CLIENT / "login"
 FORM = BodyRules("form", 4096, types=("application/x-www-form-urlencoded",))
 FORMS_AT_ONCE = 64
 HEADERS = {
-    "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    # With no-referrer a browser would not say which origin the form is of.
-    "Referrer-Policy": "same-origin",
 }
 NOT_VALID = "This is no key that is valid."
 NOT_FOR_READING = "This key does not read: take a read key."
@@ -76,14 +73,14 @@ class Login:
             return self._form(following, NOT_VALID, 401)
         if key.kind not in MAY["read"]:
             return self._form(following, NOT_FOR_READING, 403)
-        response = RedirectResponse(following, 303, {"Cache-Control": "no-store"})
+        response = RedirectResponse(following, 303)
         self._cookies.give(response, key, request.scope)
         return response
 
     async def log_out(self, request: Request) -> Response:
         """Take the cookie away."""
         await self._read(request)
-        response = RedirectResponse(LOGIN, 303, {"Cache-Control": "no-store"})
+        response = RedirectResponse(LOGIN, 303)
         self._cookies.take_away(response)
         return response
 

@@ -47,7 +47,8 @@ def back_up(database_url: str, file: Path) -> None:
     try:
         # Made now, and by nobody else: what is in it is not for everybody.
         part.touch(mode=0o600, exist_ok=False)
-        _run(database_url, "pg_dump", "--format=custom", "--no-password", f"--file={part}")
+        options = ("--format=custom", "--no-password", f"--file={part}")
+        _output("pg_dump", *options, database_url=database_url)
         part.rename(file)
     except OSError as error:
         raise BackupError(f"{file} can't be written: {error.strerror}.") from None
@@ -72,7 +73,7 @@ def restore(file: Path, database_url: str, *, as_copy: bool = False) -> None:
     with _restoring(database_url):
         name = _variables(database_url).get("PGDATABASE", "")
         options = ("--no-password", "--exit-on-error", f"--dbname={name}")
-        _run(database_url, "pg_restore", *options, str(file))
+        _output("pg_restore", *options, str(file), database_url=database_url)
     if as_copy:
         with connect_or_explain(database_url) as connection:
             connection.execute("update database_identity set id = gen_random_uuid()")
@@ -150,19 +151,20 @@ def _restoring(database_url: str) -> Iterator[None]:
         raise BackupError(f"The restore failed: {first_line(error)}.") from None
 
 
-def _run(database_url: str, program: str, *arguments: str) -> None:
-    """Run one of PostgreSQL's tools on a database, which it learns of by the environment: a
-    password in an argument is seen by everybody on the machine.
+def _output(program: str, *arguments: str, database_url: str | None = None) -> str:
+    """Return what one of PostgreSQL's tools prints, which learns of a database by the environment:
+    a password in an argument is seen by everybody on the machine.
     """
     done = subprocess.run(  # noqa: S603 - a tool that was looked for
         [program, *arguments],
-        env=os.environ | _variables(database_url),
+        env=os.environ | ({} if database_url is None else _variables(database_url)),
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
         raise BackupError(f"{program} failed: {_first_error(done.stderr)}")
+    return done.stdout
 
 
 def _first_error(said: str) -> str:
@@ -172,15 +174,6 @@ def _first_error(said: str) -> str:
     if "max_locks_per_transaction" in said:
         hint = " (raise max_locks_per_transaction: docs/deployment.md)"
     return f"{first.rstrip('.')}{hint}."
-
-
-def _output(program: str, *arguments: str) -> str:
-    done = subprocess.run(  # noqa: S603 - a tool that was looked for
-        [program, *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise BackupError(f"{program} failed: {_first_error(done.stderr)}")
-    return done.stdout
 
 
 def _variables(database_url: str) -> dict[str, str]:

@@ -24,11 +24,6 @@ EXPORT_USER = load_query("export_user")
 ROLE = "grant tallymark_privacy to the role of DATABASE_URL (docs/privacy.md)"
 
 
-def are_allowed(settings: Settings) -> bool:
-    """Tell whether users may be erased and exported over HTTP at all."""
-    return settings.users_api
-
-
 def routes(settings: Settings, exports: Exports) -> list[Route]:
     """Return the routes, where they are allowed."""
     alone = asyncio.Lock()
@@ -54,7 +49,7 @@ def routes(settings: Settings, exports: Exports) -> list[Route]:
         log.info("user erased", **erasure.erased.numbers())
         return JSONResponse(erasure.erased.numbers())
 
-    if not are_allowed(settings):
+    if not settings.users_api:
         return []
     return [
         Route("/users", erase_user, methods=["DELETE"]),
