@@ -9,8 +9,9 @@ import pytest
 
 from service.database.embedded import EmbeddedDatabase
 from service.database.migrations import migrate
+from tests.access.support import asking_service, make_keys
 from tests.support.databases import Database, drop_everything, new_database
-from tests.support.services import running_service
+from tests.support.services import running_service, service_client
 
 GIVEN_SERVER = os.environ.get("DATABASE_URL")
 
@@ -88,10 +89,21 @@ def shared_database_url(server_url: str, native: bool) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def service(shared_database_url: str) -> Iterator[httpx.Client]:
     """A client of the service that the module's tests share; it serves all that it can."""
-    with (
-        running_service(database_url=shared_database_url, users_api=True) as base_url,
-        httpx.Client(base_url=base_url, timeout=20) as client,
-    ):
+    with service_client(database_url=shared_database_url, users_api=True) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def keys(shared_database_url: str) -> dict[str, str]:
+    """The keys of the shared database."""
+    return make_keys(shared_database_url)
+
+
+@pytest.fixture(scope="module")
+def asking(shared_database_url: str, keys: dict[str, str]) -> Iterator[httpx.Client]:
+    """A client, without a key, of a service that asks for keys."""
+    assert keys
+    with asking_service(shared_database_url) as client:
         yield client
 
 

@@ -3,11 +3,15 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-ROOT = Path(__file__).parents[2]
+import httpx
+
+from service.access.keys import Kind
+from service.access.records import records
+from tests.support.services import ROOT, service_client
 
 
 def command(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -43,9 +47,21 @@ def auth(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def eventually(is_so: Callable[[], bool], seconds: float = 30) -> None:
-    """Return once something is so."""
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def make_keys(database_url: str) -> dict[str, str]:
+    """Return keys of sites 1 and 2, and of all, by kind and site."""
+    wanted: list[tuple[Kind, int | None]] = [("write", 1), ("write", 2)]
+    wanted += [("read", 1), ("read", 2), ("read", None)]
+    wanted += [("admin", 1), ("admin", 2), ("admin", None)]
+    with records(database_url) as known:
+        known.create_site("second")
+        return {
+            f"{kind} {site or 'all'}": known.create_key(kind, site, "") for kind, site in wanted
+        }
+
+
+@contextmanager
+def asking_service(database_url: str, **settings: Any) -> Iterator[httpx.Client]:
+    """Yield a client of a service that asks for keys, and shows none yet."""
+    settings = {"keys_required": True, "keys_refresh_seconds": 0.2, "users_api": True} | settings
+    with service_client(database_url=database_url, **settings) as client:
+        yield client

@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from service.settings import Settings, SettingsError
-from tests.access.support import ROOT, command
+from tests.access.support import command
+from tests.support.services import ROOT
 
 NOWHERE = "postgresql://postgres@127.0.0.1:1/none"
 WORDS = ("HOST is 0.0.0.0", "KEYS_REQUIRED=true", "keys create", "KEYS_REQUIRED=false")

@@ -13,8 +13,8 @@ from service.access.described import BY_KIND, OPEN, kind_of
 from service.access.keys import id_of
 from service.access.records import records
 from service.documentation import openapi
-from tests.access.conftest import asking_service
-from tests.access.support import auth, eventually
+from tests.access.support import asking_service, auth
+from tests.embedded.conftest import eventually
 from tests.http.support import assert_problem, event
 from tests.support.databases import Database
 
@@ -201,7 +201,7 @@ def test_a_revoked_key_is_refused_once_the_keys_are_read_again(
         key, other = (known.create_key("write", 1, "") for _ in range(2))
         assert ask(asking, "post", "/events", key).status_code == 202
         known.revoke(id_of(key))
-        eventually(lambda: ask(asking, "post", "/events", key).status_code == 401)
+        eventually(lambda: ask(asking, "post", "/events", key).status_code == 401, 30)
         assert ask(asking, "post", "/events", other).status_code == 202
 
 
@@ -213,7 +213,7 @@ def test_a_key_that_has_expired_is_refused_without_the_database(shared_database_
             "update keys set expires_at = now() + interval '2 s' where id = %s", [id_of(key)]
         )
     with asking_service(shared_database_url, keys_refresh_seconds=3600) as client:
-        eventually(lambda: ask(client, "get", "/events", key).status_code == 401)
+        eventually(lambda: ask(client, "get", "/events", key).status_code == 401, 30)
 
 
 def test_both_keys_live_while_one_is_rotated(

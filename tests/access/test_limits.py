@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from service.access import limits
 from service.access.limits import Buckets
-from tests.access.conftest import asking_service
-from tests.access.support import auth
+from tests.access.support import asking_service, auth
 from tests.http.support import assert_problem, event
 from tests.support.databases import Database
 from tests.support.services import running_service

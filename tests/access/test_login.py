@@ -13,8 +13,8 @@ from itsdangerous import TimestampSigner
 from service.access.cookies import COOKIE, Cookies
 from service.access.keys import id_of
 from service.access.records import records
-from tests.access.conftest import asking_service
-from tests.access.support import eventually
+from tests.access.support import asking_service
+from tests.embedded.conftest import eventually
 from tests.http.support import assert_problem, event
 
 SECRET = "a secret of forty characters, or some more"
@@ -179,7 +179,7 @@ def test_a_revoked_key_s_login_ends_with_it(
         log_in(browser, key)
         assert browser.get(COUNTS).status_code == 200
         known.revoke(id_of(key))
-    eventually(lambda: browser.get(COUNTS).status_code == 401)
+    eventually(lambda: browser.get(COUNTS).status_code == 401, 30)
     assert browser.get("/dashboard/").status_code == 303
 
 

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.access.conftest import asking_service
-from tests.access.support import auth
+from tests.access.support import asking_service, auth
 from tests.http.support import assert_problem
 from tests.support.databases import Database
-from tests.support.services import running_service
+from tests.support.services import running_service, service_client
 
 OURS = "https://www.example.com"
 THEIRS = "https://evil.example"
@@ -17,10 +16,7 @@ THEIRS = "https://evil.example"
 
 @pytest.fixture(scope="module")
 def allowing(shared_database_url: str) -> Iterator[httpx.Client]:
-    with (
-        running_service(database_url=shared_database_url, cors_allowed_origins=OURS) as url,
-        httpx.Client(base_url=url, timeout=20) as client,
-    ):
+    with service_client(database_url=shared_database_url, cors_allowed_origins=OURS) as client:
         yield client
 
 

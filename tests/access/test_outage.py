@@ -11,8 +11,8 @@ import pytest
 from service.access.keys import id_of
 from service.access.records import records
 from service.database.migrations import migrate
-from tests.access.conftest import asking_service, make_keys
-from tests.access.support import auth, eventually
+from tests.access.support import asking_service, auth, make_keys
+from tests.embedded.conftest import eventually
 from tests.http.support import assert_problem, event
 from tests.support.proxy import Proxy
 from tests.support.services import ServiceProcess, wait_until_replayed
@@ -44,7 +44,7 @@ def test_a_service_that_starts_while_the_database_is_away_takes_events_by_the_ke
     service = ServiceProcess(proxy.url, tmp_path / "log", **QUICK)
     with service.running():
         assert httpx.get(f"{service.base_url}/events", headers=auth(keys["read 2"])).is_success
-        eventually(lambda: list((tmp_path / "spool").glob("keys-*.json")) != [])
+        eventually(lambda: list((tmp_path / "spool").glob("keys-*.json")) != [], 30)
         assert service.terminate() == 0
     proxy.refuse()
     with service.running(), httpx.Client(base_url=service.base_url, timeout=20) as client:
@@ -60,7 +60,7 @@ def test_a_service_that_starts_while_the_database_is_away_takes_events_by_the_ke
         proxy.pass_on()
         wait_until_replayed(service.base_url)
         assert_problem(send(client, UNKNOWN), 401)
-        eventually(lambda: _count(client, keys["read 2"]) == 2)
+        eventually(lambda: _count(client, keys["read 2"]) == 2, 30)
         assert _count(client, keys["read 1"]) == 0
 
 
@@ -78,7 +78,7 @@ def test_without_any_knowledge_of_keys_no_answer_is_final(proxy: Proxy) -> None:
         assert_problem(client.post("/events", json=event()), 401)
         assert client.get("/health/live").status_code == 200
         proxy.pass_on()
-        eventually(lambda: send(client, keys["write 1"]).status_code == 202)
+        eventually(lambda: send(client, keys["write 1"]).status_code == 202, 30)
 
 
 def test_keys_are_read_again_once_the_database_is_back(proxy: Proxy) -> None:
@@ -86,12 +86,12 @@ def test_keys_are_read_again_once_the_database_is_back(proxy: Proxy) -> None:
     with asking_service(proxy.url, ingest_deadline_seconds=1) as client:
         assert send(client, keys["write 1"]).status_code == 202
         proxy.refuse()
-        eventually(lambda: send(client, UNKNOWN).status_code == 503)
+        eventually(lambda: send(client, UNKNOWN).status_code == 503, 30)
         assert send(client, keys["write 1"]).status_code == 202
         proxy.pass_on()
         with records(proxy.url) as known:
             known.revoke(id_of(keys["write 1"]))
-        eventually(lambda: send(client, keys["write 1"]).status_code == 401)
+        eventually(lambda: send(client, keys["write 1"]).status_code == 401, 30)
 
 
 def test_what_is_cached_is_for_the_owner_s_eyes_and_holds_no_key(

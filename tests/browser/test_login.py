@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from service.access.keys import id_of
 from service.access.records import records
-from tests.access.conftest import asking_service
+from tests.access.support import asking_service
 from tests.browser.support import FAILED_REQUEST, Console
 from tests.browser.test_looks import NARROWEST, SCHEMES, SCREENSHOTS, Scheme, assert_accessible
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import httpx
@@ -14,11 +13,10 @@ from jsonschema import Draft202012Validator
 
 from service.access.described import kind_of
 from service.requests import Direct
-from tests.access.conftest import asking_service, make_keys
 from tests.access.support import auth
 from tests.http.support import event, exchange, status_of
 from tests.http.test_documentation import DESCRIPTION, operations
-from tests.support.services import running_service
+from tests.support.services import service_client
 
 PATHS = [(path, method) for path, method, _ in operations()]
 INSIDE = re.compile(
@@ -31,7 +29,7 @@ INSIDE = re.compile(
 )
 """What an answer must not hold; in capitals and small letters as they would be."""
 SECRET = (
-    'relation "s3cret" does not exist\nLINE 1: select * from s3cret\nFile "/work/s3cret.py", line 1'
+    'relation "s3cret" does not exist\nLINE 1: select * from s3cret\nFile "/srv/s3cret.py", line 1'
 )
 
 Answers = dict[tuple[str, str], set[int]]
@@ -90,33 +88,12 @@ def seen() -> Answers:
     return {operation: set() for operation in PATHS}
 
 
-@contextmanager
-def client_of(**settings: Any) -> Iterator[httpx.Client]:
-    with (
-        running_service(**settings) as base_url,
-        httpx.Client(base_url=base_url, timeout=60) as client,
-    ):
-        yield client
-
-
 @pytest.fixture(scope="module")
 def client(shared_database_url: str) -> Iterator[httpx.Client]:
     """A client of a service that soon loses patience."""
-    with client_of(database_url=shared_database_url, users_api=True, head_seconds=0.2) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def keys(shared_database_url: str) -> dict[str, str]:
-    """Keys by kind and site."""
-    return make_keys(shared_database_url)
-
-
-@pytest.fixture(scope="module")
-def asking(shared_database_url: str, keys: dict[str, str]) -> Iterator[httpx.Client]:
-    """A client of a service that asks for keys."""
-    assert keys
-    with asking_service(shared_database_url, users_api=True) as client:
+    with service_client(
+        database_url=shared_database_url, users_api=True, head_seconds=0.2, timeout=60
+    ) as client:
         yield client
 
 
@@ -175,7 +152,7 @@ def fails(error: BaseException) -> Callable[..., Any]:
     ("error", "status"),
     [
         pytest.param(psycopg.errors.UndefinedTable(SECRET), 500, id="the database"),
-        pytest.param(OSError(2, "No such file", "/work/s3cret.py"), 500, id="the disk"),
+        pytest.param(OSError(2, "No such file", "/srv/s3cret.py"), 500, id="the disk"),
         pytest.param(KeyError("s3cret"), 500, id="a key"),
         pytest.param(RecursionError(SECRET), 500, id="too deep"),
         pytest.param(MemoryError(SECRET), 500, id="the memory"),
@@ -241,7 +218,7 @@ def test_a_body_that_does_not_come(
     seen: Answers, shared_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.ingest.endpoints.BODY_SECONDS", 0.1)
-    with client_of(database_url=shared_database_url) as client:
+    with service_client(timeout=60, database_url=shared_database_url) as client:
         for path in ("/events", "/events/batch"):
             sent = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{".encode()
             answer = parsed(exchange(client.base_url, sent))
@@ -274,7 +251,7 @@ def test_keys_that_will_not_do(
 
 def test_requests_that_are_too_many(seen: Answers, shared_database_url: str) -> None:
     limits = {"users_api": True, "address_requests_per_second": 0.01}
-    with client_of(database_url=shared_database_url, **limits) as client:
+    with service_client(timeout=60, database_url=shared_database_url, **limits) as client:
         client.get("/events")
         for path, method in PATHS:
             if kind_of(path, method) is not None:
@@ -286,7 +263,8 @@ def test_requests_that_are_too_many(seen: Answers, shared_database_url: str) -> 
 
 @pytest.mark.filterwarnings("default")  # What psycopg says of its attempts is no failure here.
 def test_without_a_database(seen: Answers) -> None:
-    with client_of(
+    with service_client(
+        timeout=60,
         database_url="postgresql://s3cret:s3cret@127.0.0.1:1/s3cret",
         users_api=True,
         spool_bytes=0,

@@ -18,7 +18,7 @@ from tests.http.stored_events import Choice, Stored, as_documents, choices, many
 from tests.http.support import assert_problem, fields
 from tests.http.test_reading import numbered
 from tests.support.databases import Database, blocked_table
-from tests.support.services import running_service
+from tests.support.services import service_client
 
 EXPORT = "/events/export"
 COLUMNS = ["event_id", "timestamp", "site", "user_id", "event_type", "payload"]
@@ -172,10 +172,7 @@ def make_many(database: Database, count: int, filling: str) -> None:
 def exporting(database_url: str, **settings: float) -> Iterator[httpx.Client]:
     """Yield a client of a service with room for one export."""
     settings = {"export_connections": 1} | settings
-    with (
-        running_service(database_url=database_url, **settings) as base_url,
-        httpx.Client(base_url=base_url, timeout=20) as client,
-    ):
+    with service_client(database_url=database_url, **settings) as client:
         yield client
 
 

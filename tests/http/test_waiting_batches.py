@@ -16,7 +16,7 @@ from service.ingest import parser
 from service.ingest.batches import Parsed, parse_batch
 from tests.http.support import assert_problem, event, events_in, status_of
 from tests.support.databases import Database
-from tests.support.services import running_service
+from tests.support.services import service_client
 
 pytestmark = pytest.mark.usefixtures("no_events")
 
@@ -50,10 +50,7 @@ def brake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Brake]:
 
 @contextmanager
 def service_with(database_url: str, **settings: float) -> Iterator[httpx.Client]:
-    with (
-        running_service(database_url=database_url, **settings) as base_url,
-        httpx.Client(base_url=base_url, timeout=20) as client,
-    ):
+    with service_client(database_url=database_url, **settings) as client:
         yield client
 
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from tests.http.support import assert_problem, event, events_in, fields
 from tests.support.databases import Database
-from tests.support.services import ROOT, running_service
+from tests.support.services import ROOT, running_service, service_client
 
 SECRET = "ann+secret/of a test?#%"
 """What a path can't hold as it stands."""
@@ -23,10 +23,7 @@ SECRET = "ann+secret/of a test?#%"
 @pytest.fixture(scope="module")
 def users(shared_database_url: str) -> Iterator[httpx.Client]:
     """A client of a service that exports and erases users."""
-    with (
-        running_service(database_url=shared_database_url, users_api=True) as base_url,
-        httpx.Client(base_url=base_url, timeout=60) as client,
-    ):
+    with service_client(database_url=shared_database_url, users_api=True, timeout=60) as client:
         yield client
 
 

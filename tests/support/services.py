@@ -35,6 +35,16 @@ def running_service(**settings: object) -> Iterator[str]:
 
 
 @contextmanager
+def service_client(*, timeout: float = 20, **settings: object) -> Iterator[httpx.Client]:
+    """Yield a client of a running_service()."""
+    with (
+        running_service(**settings) as base_url,
+        httpx.Client(base_url=base_url, timeout=timeout) as client,
+    ):
+        yield client
+
+
+@contextmanager
 def serving(app: ASGIApp, **settings: object) -> Iterator[str]:
     """Yield the base URL of an application in a thread of this process."""
     listener = bind("127.0.0.1", 0)
