@@ -20,11 +20,11 @@ _UNLESS_SAID = {
 
 def header(scope: Scope, name: bytes) -> bytes | None:
     """Return the value of the first header of that name, which is in lower case."""
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
-    for key, value in headers:
-        if key == name:
-            return value
-    return None
+    named: dict[bytes, bytes] | None = scope.get("named_headers")
+    if named is None:
+        # A request is asked for half a dozen names: once through its headers is enough.
+        named = scope["named_headers"] = dict(reversed(scope["headers"]))
+    return named.get(name)
 
 
 def announced_bytes(scope: Scope) -> int:

@@ -1,5 +1,6 @@
 """The body of a request: what its headers say of it, and its bytes, as long as they are few."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from starlette.datastructures import QueryParams
@@ -51,8 +52,7 @@ def refuse_parameters(scope: Scope) -> None:
 
 def media_type_of(scope: Scope, rules: BodyRules) -> str:
     """Return the media type, "" where there is none. Raises Problem where it isn't taken."""
-    given = header(scope, b"content-type") or b""
-    media_type = given.partition(b";")[0].strip().lower().decode("latin-1")
+    media_type = _media_type(header(scope, b"content-type") or b"")
     if media_type not in (*rules.types, *UNTYPED):
         raise Problem(
             ProblemKind.NOT_JSON,
@@ -62,8 +62,15 @@ def media_type_of(scope: Scope, rules: BodyRules) -> str:
     return media_type
 
 
+@lru_cache(maxsize=64)
+def _media_type(content_type: bytes) -> str:
+    return content_type.partition(b";")[0].strip().lower().decode("latin-1")
+
+
 def coding_of(scope: Scope, rules: BodyRules) -> str:
     """Return the content coding, identity where there is none. Raises Problem likewise."""
+    if header(scope, b"content-encoding") is None:
+        return "identity"
     given = b",".join([value for name, value in scope["headers"] if name == b"content-encoding"])
     coding = given.strip().lower().decode("latin-1") or "identity"
     if coding not in ("identity", *rules.codings):

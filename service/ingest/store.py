@@ -7,9 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
-from psycopg.adapt import Dumper
 from psycopg.errors import ReadOnlySqlTransaction
-from psycopg.pq import Format
 from pydantic_core import to_json
 
 from service.database.connections import connect, load_query, within
@@ -17,6 +15,7 @@ from service.database.failures import first_line
 from service.database.migrations import load_migrations
 from service.events import Event
 from service.ingest.encoding import COPY_EVENTS, encode_arrays, encode_copy
+from service.ingest.prepared import Prepared
 from service.tracing import span
 
 # From so many events on, COPY's second round trip costs less than unnest (docs/performance.md).
@@ -27,28 +26,13 @@ CHECK_SECONDS = 2.0
 arrives meanwhile must still come into the spool in time."""
 
 
-class BinaryArray(bytes):
-    """An array in PostgreSQL's binary format; the statement's cast says of what."""
-
-
-class BinaryArrayDumper(Dumper):
-    """Passes a BinaryArray on as it is."""
-
-    format = Format.BINARY
-    oid = 0
-
-    def dump(self, obj: BinaryArray) -> bytes:
-        """Return the array's bytes."""
-        return obj
-
-
 class Store:
     """A connection for each write at a time; opened when needed, and again after one broke."""
 
     def __init__(self, database_url: str, *, deadline_seconds: float) -> None:
         self._database_url = database_url
         self._deadline_seconds = deadline_seconds
-        self._insert = load_query("insert_events")
+        self._insert = Prepared("insert_events", load_query("insert_events"))
         self._insert_rejected = load_query("insert_rejected_event")
         self._can_write = load_query("can_write")
         self._newest_migration = load_migrations()[-1].version
@@ -70,11 +54,11 @@ class Store:
     async def _write(self, events: Sequence[Event], *, again: bool) -> Sequence[bytes]:
         async with self._in_use() as connection:
             if again or len(events) < COPY_FROM_EVENTS:
-                arrays = [BinaryArray(array) for array in encode_arrays(events)]
-                cursor = await connection.execute(self._insert, arrays, prepare=True, binary=True)
-                if cursor.rowcount == len(events):
+                result = await self._insert.run(connection, encode_arrays(events))
+                if result.ntuples == len(events):
                     return ()
-                return _others(events, {event_id.bytes for (event_id,) in await cursor.fetchall()})
+                ids = {result.get_value(row, 0) for row in range(result.ntuples)}
+                return _others(events, ids)
             async with connection.cursor().copy(COPY_EVENTS) as copy:
                 await copy.write(encode_copy(events))
         return ()
@@ -157,14 +141,10 @@ class Store:
                 self._idle.append(connection)
 
     async def _connect(self) -> AsyncConnection:
-        connection = await connect(
-            self._database_url, statement_timeout_seconds=self._deadline_seconds
-        )
-        connection.adapters.register_dumper(BinaryArray, BinaryArrayDumper)
-        return connection
+        return await connect(self._database_url, statement_timeout_seconds=self._deadline_seconds)
 
 
-def _others(events: Sequence[Event], stored: set[bytes]) -> list[bytes]:
+def _others(events: Sequence[Event], stored: set[bytes | None]) -> list[bytes]:
     """Return the ids, one for each event, that were not stored just now."""
     others = []
     for event in events:

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.pq import Format
 
 from service.database.connections import load_query
 from service.events import MICROSECONDS, Event, new_event_id
 from service.ingest.encoding import COPY_EVENTS, encode_arrays, encode_copy
-from service.ingest.store import BinaryArray, BinaryArrayDumper
 from tests.support.json_values import json_values, texts
 
 # Some days before and after the moment from which PostgreSQL counts, in milliseconds.
@@ -58,9 +58,12 @@ def copy_in(connection: psycopg.Connection, written: Sequence[Event]) -> None:
 
 def insert(connection: psycopg.Connection, written: Sequence[Event]) -> None:
     """Write by INSERT ... SELECT unnest."""
-    connection.adapters.register_dumper(BinaryArray, BinaryArrayDumper)
-    arrays = [BinaryArray(array) for array in encode_arrays(written)]
-    connection.execute(load_query("insert_events"), arrays)
+    arrays = encode_arrays(written)
+    formats = [Format.BINARY] * len(arrays)
+    result = connection.pgconn.exec_params(
+        load_query("insert_events"), arrays, param_formats=formats
+    )
+    assert result.ntuples == len(written), result.error_message
 
 
 @pytest.mark.parametrize("write", [copy_in, insert])
