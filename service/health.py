@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import psycopg
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service.beside import beside, comes
 from service.database.connections import load_query, within
 from service.database.failures import Failure, first_line
 from service.ingest.spool import Spool
@@ -75,16 +75,9 @@ class Freshness:
             for name, behind in self._behind.items()
         }
 
-    @asynccontextmanager
-    async def asked_regularly(self) -> AsyncIterator[None]:
+    def asked_regularly(self) -> AbstractAsyncContextManager[None]:
         """Ask every few seconds while it is entered."""
-        closing = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._ask_until(closing), name="freshness")
-            try:
-                yield
-            finally:
-                closing.set()
+        return beside(self._ask_until, name="freshness")
 
     async def _ask_until(self, closing: asyncio.Event) -> None:
         while not closing.is_set():
@@ -96,11 +89,8 @@ class Freshness:
                 # The service is ready, or not, without this.
                 self._behind = None
                 self._note_failure(error)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(
-                    ASK_AGAIN_SECONDS if self._failures else ASK_EVERY_SECONDS
-                ):
-                    await closing.wait()
+            pause = ASK_AGAIN_SECONDS if self._failures else ASK_EVERY_SECONDS
+            await comes(closing, within=pause)
 
     def _note_answer(self) -> None:
         if self.away:

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import psycopg
 import structlog
 
 from service.access.files import KeysFile
 from service.access.keys import Key
+from service.beside import beside, comes
 from service.database.connections import connect, load_query, within
 from service.database.failures import first_line
 
@@ -60,26 +61,20 @@ class Keyring:
         """Know the keys, and read them again every now and then, while it is entered."""
         if self._file is not None:
             self._note(await asyncio.to_thread(self._file.read))
-        closing = asyncio.Event()
         async with self._looking:
             await self._look(first=True)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._refresh_until(closing), name="keys")
-            try:
-                yield
-            finally:
-                closing.set()
+        async with beside(self._refresh_until, name="keys"):
+            yield
 
     async def _refresh_until(self, closing: asyncio.Event) -> None:
-        while True:
-            pause = self._refresh_seconds if self.is_current else AGAIN_SECONDS
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(pause, self._refresh_seconds)):
-                    await closing.wait()
-            if closing.is_set():
-                return
+        while not await comes(closing, within=self._pause_seconds):
             async with self._looking:
                 await self._look()
+
+    @property
+    def _pause_seconds(self) -> float:
+        often = self._refresh_seconds
+        return often if self.is_current else min(AGAIN_SECONDS, often)
 
     async def _look(self, *, first: bool = False) -> None:
         begun = time.monotonic()

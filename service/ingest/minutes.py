@@ -7,7 +7,6 @@ import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -15,6 +14,7 @@ from typing import Any, Self
 import psycopg
 import structlog
 
+from service.beside import comes
 from service.database.connections import connect, load_query, within
 from service.database.failures import first_line
 
@@ -173,10 +173,8 @@ class MinuteReports:
 
     async def _report_regularly(self) -> None:
         while not self._closing.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SECONDS - time.time() % SECONDS):
-                    await self._closing.wait()
-            await self.report(unfinished=self._closing.is_set())
+            is_last = await comes(self._closing, within=SECONDS - time.time() % SECONDS)
+            await self.report(unfinished=is_last)
 
     async def report(self, *, unfinished: bool = False) -> None:
         """Write what is over; what can't be written stays for the next time."""

@@ -12,6 +12,7 @@ from typing import Self
 
 import structlog
 
+from service.beside import comes
 from service.database.failures import first_line
 from service.events import Event
 from service.ingest.spool.held import Held, database_of, folders, lock_orphans, new_folder
@@ -82,9 +83,7 @@ class Spool:
 
     async def _look_regularly(self) -> None:
         while not self._closing.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._closing.wait()
+            await comes(self._closing, within=LOOK_SECONDS)
             async with self._alone:
                 await asyncio.to_thread(self._look)
 
