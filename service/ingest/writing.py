@@ -73,9 +73,10 @@ async def write_settled(
 async def set_aside(store: GroupStore, event: Event, settled: Settled, error: Exception) -> None:
     """Keep an event that can't be stored where people can look at it; what fails is logged."""
     log.error("event refused", error=first_line(error))
-    settled.refused.add(event.event_id)
     try:
         await store.set_aside(event, error)
     except Exception as failed:
         log.error("refused event not set aside", error=first_line(failed))
         settled.not_set_aside.add(event.event_id)
+    # Not before: its group's time may end meanwhile, and then nobody knows what became of it.
+    settled.refused.add(event.event_id)
