@@ -50,11 +50,11 @@ class Group:
         return max(0.0, min(expires, default=0.0) - time.monotonic())
 
     @property
-    def unsettled(self) -> list[Event]:
+    def unsettled(self) -> Sequence[Event]:
         """The events of which it is not known what became of them."""
-        settled = self._settled
-        known = settled.refused | settled.broken | settled.known.keys()
-        return [event for part in self._parts for event in part if event.event_id not in known]
+        known = self._settled.known
+        unknown = [event for part in self._parts for event in part if event.event_id not in known]
+        return _without(unknown, self._settled.unstorable)
 
     async def write(self, store: GroupStore) -> None:
         """Commit what is not settled. Raises as write_settled(); what was committed stays so."""
@@ -90,7 +90,8 @@ class Group:
     def _count_committed(self, part: Sequence[Event]) -> None:
         duplicates = 0
         if self._settled.known:
-            given = Counter(event.event_id for event in part if event.id_is_given)
+            storable = _without(part, self._settled.unstorable)
+            given = Counter(event.event_id for event in storable if event.id_is_given)
             # What was written again after a failure may be known more often than it was sent.
             duplicates = (given & self._settled.known).total()
         self._count(EVENTS_DUPLICATE, duplicates)
@@ -120,5 +121,9 @@ class Group:
             self.kept += events
 
 
-def _among(part: Sequence[Event], ids: set[bytes]) -> int:
-    return sum(event.event_id in ids for event in part) if ids else 0
+def _among(part: Sequence[Event], some: set[Event]) -> int:
+    return sum(event in some for event in part) if some else 0
+
+
+def _without(part: Sequence[Event], some: set[Event]) -> Sequence[Event]:
+    return [event for event in part if event not in some] if some else part

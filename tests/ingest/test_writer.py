@@ -177,6 +177,20 @@ def test_what_was_stored_already_is_told_to_those_who_send_it_again(database_url
     assert len(stored_ids(database_url)) == 8
 
 
+def test_of_two_contents_of_an_id_one_is_stored_and_the_other_refused(database_url: str) -> None:
+    async def scenario() -> list[Kept]:
+        async with writing(database_url) as writer:
+            requests = [[good], [bad], [good], [numbered_event()]]
+            return await asyncio.gather(*map(writer.keep, requests))
+
+    good = numbered_event()._replace(id_is_given=True)
+    bad = good._replace(payload=REFUSED_PAYLOAD)
+    first, refused, again, other = asyncio.run(scenario())
+    assert refused == Kept(refused=frozenset([good.event_id]))
+    assert (first, again, other) == (Kept(), Kept(duplicates=1), Kept())
+    assert len(stored_ids(database_url)) == 2
+
+
 @pytest.mark.parametrize("limit", [{"queue_events": 5}, {"queue_bytes": 1200}])
 def test_a_full_queue_takes_no_more(database_url: str, limit: dict[str, int]) -> None:
     async def scenario() -> list[Problem | None]:
