@@ -8,8 +8,8 @@ commit waits for the disk, and groups stay large. While the database is away the
 import asyncio
 import time
 from bisect import bisect_left, insort
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate
 from operator import attrgetter
@@ -98,12 +98,13 @@ class Writer:
         self._closing = True
         self._due.set()
         writing, *others = self._tasks
-        await writing
-        for task in others:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        await self._store.close()
+        try:
+            await writing
+        finally:
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await self._store.close()
 
     @property
     def away(self) -> str | None:
@@ -198,32 +199,32 @@ class Writer:
     def _begin_group(self, tasks: asyncio.TaskGroup) -> None:
         if not self._queue or len(self._groups) >= self._most_groups:
             return
-        group = Group(self._take_group())
-        self._groups.append(group)
-        self._events_in_groups += group.events
-        tasks.create_task(self._write(group), name="group")
+        waiting = self._take_group()
+        with _told(waiting):
+            group = Group(waiting)
+            self._groups.append(group)
+            self._events_in_groups += group.events
+            tasks.create_task(self._write(group, waiting), name="group")
         self._note_due()
 
-    async def _write(self, group: Group) -> None:
-        accepted = group.waiting[0].expires - self._deadline_seconds
+    async def _write(self, group: Group, waiting: Sequence[Waiting]) -> None:
+        accepted = waiting[0].expires - self._deadline_seconds
         try:
-            await self._keep(group)
-        except Exception as error:
-            # Whatever it was: the next group must have its turn.
-            log.error("events not stored", error=first_line(error))
-            # A part may have been committed: only the ids make sending it again harmless.
-            for waiting in group.waiting:
-                unknown = unknown_outcome(waiting.events)
-                waiting.resolve(replace(unknown, kind=ProblemKind.DEFECT, detail=DEFECT))
+            with _told(waiting):
+                await self._keep(group)
         finally:
             self._groups.remove(group)
             self._events_in_groups -= group.events
+        with _told(waiting):
+            self._note_outcome(group, accepted)
+        self._note_due()
+
+    def _note_outcome(self, group: Group, accepted: float) -> None:
         group.give_up()
         if group.kept:
             self._minutes.stored(group.kept, time.monotonic() - accepted)
         if group.not_kept:
             self._minutes.not_stored(group.not_kept)
-        self._note_due()
 
     def _take_group(self) -> list[Waiting]:
         if self.queued_events <= MAX_GROUP_EVENTS:
@@ -304,3 +305,16 @@ class Writer:
                 for waiting in group.waiting:
                     if waiting.expires < now:
                         waiting.resolve(unknown_outcome(waiting.events))
+
+
+@contextmanager
+def _told(waiting: Sequence[Waiting]) -> Iterator[None]:
+    """Let what goes wrong be told to those who have no answer yet: the writer goes on."""
+    try:
+        yield
+    except Exception as error:
+        log.error("events not stored", error=first_line(error))
+        # A part may have been committed: only the ids make sending it again harmless.
+        for one in waiting:
+            unknown = unknown_outcome(one.events)
+            one.resolve(replace(unknown, kind=ProblemKind.DEFECT, detail=DEFECT))
