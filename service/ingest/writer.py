@@ -255,6 +255,7 @@ class Writer:
             # Half of the time that is left is the spool's. One that was late already does not make
             # a database that is there seem to be away.
             seconds = max(group.seconds_left, seconds * SHORTEST) / 2
+        group.is_being_written = True
         try:
             await within(seconds, group.write(self._store))
         except Exception as error:
@@ -262,6 +263,8 @@ class Writer:
             if failure is Failure.DEFECT and self._spool is None:
                 raise
             return False
+        finally:
+            group.is_being_written = False
         self._presence.note_written()
         seconds = time.monotonic() - started
         log.info("flush", events=events, milliseconds=round(seconds * 1000, 2))
@@ -294,16 +297,18 @@ class Writer:
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
             # Nobody waits long for a database that is away if there is no spool.
-            patience = 0.0
+            hurry = 0.0
             if self.away is not None and not self.spools:
-                patience = max(0.0, self._deadline_seconds - AWAY_SECONDS)
-            now = time.monotonic() + patience
-            for waiting in self._take(bisect_left(self._queue, now, key=_BY_EXPIRY)):
+                hurry = max(0.0, self._deadline_seconds - AWAY_SECONDS)
+            now = time.monotonic()
+            for waiting in self._take(bisect_left(self._queue, now + hurry, key=_BY_EXPIRY)):
                 self._note_not_stored(len(waiting.events))
                 waiting.resolve(too_late())
             for group in self._groups:
+                # What is being written may succeed, whatever has become of others.
+                latest = now if group.is_being_written else now + hurry
                 for waiting in group.waiting:
-                    if waiting.expires < now:
+                    if waiting.expires < latest:
                         waiting.resolve(unknown_outcome(waiting.events))
 
 
