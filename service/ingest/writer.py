@@ -1,8 +1,9 @@
 """Group commit: requests hand their events over and wait; what is there is written as one group.
 
 While a group is being written the next one gathers, so groups grow with the load. It is written
-beside the first once as many events wait as are under way: the database has something to do while a
-commit waits for the disk, and groups stay large. While the database is away they go to the spool.
+beside the first once as many events wait as are under way, or one of them has waited for long: the
+database has something to do while a commit waits for the disk, and groups stay large. While the
+database is away they go to the spool.
 """
 
 import asyncio
@@ -33,7 +34,9 @@ log = structlog.get_logger()
 
 MAX_GROUP_EVENTS = 10_000
 EXPIRY_SECONDS = 0.1
-"""How often it is looked for events whose deadline has passed."""
+"""How often it is looked for events whose deadline has passed, or that are held up."""
+HELD_UP_SECONDS = 0.1
+"""After so long few events are written beside many, too: these may be stuck."""
 PROBE_SECONDS = 1.0
 """How often an idle writer asks whether the database can be written to."""
 SHORTEST = 0.25
@@ -169,13 +172,19 @@ class Writer:
     def _note_due(self) -> None:
         """See whether a group is due, and let it be taken.
 
-        One is as soon as anything waits, one beside another if as much waits as is under way.
+        One is as soon as anything waits, one beside another if as much waits as is under way; or,
+        as _note_held_up() says, if it has waited for long.
         """
         if (
             self._queue
             and len(self._groups) < self._most_groups
             and self.queued_events >= min(self._events_in_groups, MAX_GROUP_EVENTS)
         ):
+            self._due.set()
+
+    def _note_held_up(self) -> None:
+        """Let a group be taken, if one may be, where the first event has waited for long."""
+        if self._queue and self.deadline() - self._queue[0].expires >= HELD_UP_SECONDS:
             self._due.set()
 
     async def _write_groups(self) -> None:
@@ -300,6 +309,8 @@ class Writer:
             hurry = 0.0
             if self.away is not None and not self.spools:
                 hurry = max(0.0, self._deadline_seconds - AWAY_SECONDS)
+            else:
+                self._note_held_up()
             now = time.monotonic()
             for waiting in self._take(bisect_left(self._queue, now + hurry, key=_BY_EXPIRY)):
                 self._note_not_stored(len(waiting.events))

@@ -67,8 +67,13 @@ ARRIVING = [1, 1, 1, 1, 7]
     ],
 )
 def test_a_group_is_written_beside_others_once_as_much_waits_as_is_under_way(
-    database_url: str, most: int, after_each: list[tuple[int, int]]
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    after_each: list[tuple[int, int]],
 ) -> None:
+    monkeypatch.setattr("service.ingest.writer.HELD_UP_SECONDS", 60.0)
+
     async def scenario() -> None:
         async with writing(database_url, groups=most) as writer:
             tasks = []
@@ -137,6 +142,24 @@ def test_closing_waits_for_all_groups(database_url: str) -> None:
     events = [numbered_event() for _ in range(3)]
     assert asyncio.run(scenario()) == [Kept()] * 3
     assert stored_ids(database_url) == ids(events)
+
+
+def test_a_group_that_is_stuck_holds_no_smaller_one_back(database_url: str) -> None:
+    async def scenario() -> None:
+        async with writing(database_url, groups=2) as writer:
+            await writer.keep(few)
+            with held_id(database_url) as event:
+                stuck = asyncio.create_task(writer.keep([event, *many]))
+                await until_under_way(writer, database_url, 1)
+                for fresh in more:
+                    assert await writer.keep([fresh]) == Kept()
+                assert not stuck.done()
+                assert stored_ids(database_url) == ids([*few, *more])
+            assert await stuck == Kept()
+            assert stored_ids(database_url) == ids([event, *many, *few, *more])
+
+    few, many, more = ([numbered_event() for _ in range(count)] for count in (1, 5, 3))
+    asyncio.run(scenario())
 
 
 def test_an_outage_for_one_group_cuts_no_other_short_that_is_being_written(
