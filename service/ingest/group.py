@@ -27,6 +27,8 @@ class Group:
         """Those that are not answered yet, as far as it is up to the group."""
         self.events = sum([len(one.events) for one in waiting])
         """How many there are."""
+        self.size = sum([one.size for one in waiting])
+        """Bytes that they hold, about."""
         self.is_being_written = False
         """Whether the database has them at the moment, and may commit them."""
         self._settled = Settled()

@@ -81,6 +81,7 @@ class Writer:
         self._groups: list[Group] = []
         """Those that are being written."""
         self._events_in_groups = 0
+        self._bytes_in_groups = 0
         self._due = asyncio.Event()
         """Whether a group may be due."""
         self._closing = False
@@ -131,9 +132,8 @@ class Writer:
 
     def _has_room(self, events: int) -> bool:
         # What alone is more than may wait has its turn when nothing else waits.
-        return not self._queue or (
-            self.queued_events + events <= self._queue_events
-            and self.queued_bytes < self._queue_bytes
+        return self.queued_bytes + self._bytes_in_groups < self._queue_bytes and (
+            not self._queue or self.queued_events + events <= self._queue_events
         )
 
     def deadline(self) -> float:
@@ -213,6 +213,7 @@ class Writer:
             group = Group(waiting)
             self._groups.append(group)
             self._events_in_groups += group.events
+            self._bytes_in_groups += group.size
             tasks.create_task(self._write(group, waiting), name="group")
         self._note_due()
 
@@ -224,6 +225,7 @@ class Writer:
         finally:
             self._groups.remove(group)
             self._events_in_groups -= group.events
+            self._bytes_in_groups -= group.size
         with _told(waiting):
             self._note_outcome(group, accepted)
         self._note_due()
@@ -243,8 +245,8 @@ class Writer:
 
     def _take(self, count: int) -> list[Waiting]:
         taken, self._queue = self._queue[:count], self._queue[count:]
-        self.queued_events -= sum(len(waiting.events) for waiting in taken)
-        self.queued_bytes -= sum(waiting.size for waiting in taken)
+        self.queued_events -= sum([len(waiting.events) for waiting in taken])
+        self.queued_bytes -= sum([waiting.size for waiting in taken])
         return taken
 
     async def _keep(self, group: Group) -> None:

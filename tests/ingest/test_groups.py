@@ -11,7 +11,7 @@ import pytest
 from service.events import Event
 from service.ingest.waiting import Kept
 from service.ingest.writer import Writer
-from service.problems import Problem
+from service.problems import Problem, ProblemKind
 from tests.ingest.faults import AWAY, event_of, let_it_fail
 from tests.ingest.test_writer import ids, stored_ids, writing
 from tests.support.databases import blocked_table
@@ -160,6 +160,27 @@ def test_a_group_that_is_stuck_holds_no_smaller_one_back(database_url: str) -> N
 
     few, many, more = ([numbered_event() for _ in range(count)] for count in (1, 5, 3))
     asyncio.run(scenario())
+
+
+def test_what_is_being_written_takes_room_until_it_is_done(database_url: str) -> None:
+    async def scenario() -> None:
+        async with writing(database_url, queue_bytes=1000) as writer:
+            with blocked_table(database_url, native=True):
+                large = asyncio.create_task(writer.keep(events[:6]))
+                await until_under_way(writer, database_url, 1)
+                assert writer.full
+                with pytest.raises(Problem) as caught:
+                    await writer.keep(events[6:])
+                assert caught.value.kind is ProblemKind.QUEUE_FULL
+            assert await large == Kept()
+            async with asyncio.timeout(20):
+                while writer.full:  # noqa: ASYNC110 - for a moment after the answer
+                    await asyncio.sleep(0.02)
+            assert await writer.keep(events[6:]) == Kept()
+
+    events = [numbered_event() for _ in range(7)]
+    asyncio.run(scenario())
+    assert stored_ids(database_url) == ids(events)
 
 
 def test_an_outage_for_one_group_cuts_no_other_short_that_is_being_written(
