@@ -170,7 +170,7 @@ class Settings(BaseSettings):
         Field(ge=1, description="Events that may wait to be written; more are answered 503"),
     ] = 20_000
     ingest_queue_bytes: Annotated[
-        int, Field(ge=65_536, description="Bytes of events that may wait to be written")
+        int, Field(ge=65_536, description="Bytes of events that may wait, or are being written")
     ] = 64 * 1024 * 1024
     ingest_deadline_seconds: Annotated[
         Seconds, Field(description="An event that is not stored by then is answered 503")

@@ -27,6 +27,10 @@ class Group:
         """Those that are not answered yet, as far as it is up to the group."""
         self.events = sum([len(one.events) for one in waiting])
         """How many there are."""
+        self.size = sum([one.size for one in waiting])
+        """Bytes that they hold, about."""
+        self.is_being_written = False
+        """Whether the database has them at the moment, and may commit them."""
         self._settled = Settled()
         # The latest part first.
         self._parts = by_time(
@@ -50,11 +54,11 @@ class Group:
         return max(0.0, min(expires, default=0.0) - time.monotonic())
 
     @property
-    def unsettled(self) -> list[Event]:
+    def unsettled(self) -> Sequence[Event]:
         """The events of which it is not known what became of them."""
-        settled = self._settled
-        known = settled.refused | settled.broken | settled.known.keys()
-        return [event for part in self._parts for event in part if event.event_id not in known]
+        known = self._settled.known
+        unknown = [event for part in self._parts for event in part if event.event_id not in known]
+        return _without(unknown, self._settled.unstorable)
 
     async def write(self, store: GroupStore) -> None:
         """Commit what is not settled. Raises as write_settled(); what was committed stays so."""
@@ -90,7 +94,8 @@ class Group:
     def _count_committed(self, part: Sequence[Event]) -> None:
         duplicates = 0
         if self._settled.known:
-            given = Counter(event.event_id for event in part if event.id_is_given)
+            storable = _without(part, self._settled.unstorable)
+            given = Counter(event.event_id for event in storable if event.id_is_given)
             # What was written again after a failure may be known more often than it was sent.
             duplicates = (given & self._settled.known).total()
         self._count(EVENTS_DUPLICATE, duplicates)
@@ -120,5 +125,9 @@ class Group:
             self.kept += events
 
 
-def _among(part: Sequence[Event], ids: set[bytes]) -> int:
-    return sum(event.event_id in ids for event in part) if ids else 0
+def _among(part: Sequence[Event], some: set[Event]) -> int:
+    return sum(event in some for event in part) if some else 0
+
+
+def _without(part: Sequence[Event], some: set[Event]) -> Sequence[Event]:
+    return [event for event in part if event not in some] if some else part

@@ -42,8 +42,8 @@ class Replayed:
         self._store = store
         self._settled = Settled()
         self._failures_left = MOST_FAILURES
-        self._stuck: set[bytes] = set()
-        self._untried: set[bytes] = set()
+        self._stuck: set[Event] = set()
+        self._untried: set[Event] = set()
         self.events = 0
         self.refused = 0
         """How many of them are in rejected_events."""
@@ -85,7 +85,7 @@ class Replayed:
     async def _write(self, events: Sequence[Event]) -> None:
         """Write events but for those that can't be, which are found by bisection."""
         if self._failures_left <= 0:
-            self._untried.update(event.event_id for event in events)
+            self._untried.update(events)
             return
         try:
             await write_settled(self._store, events, self._settled, again=True)
@@ -96,7 +96,7 @@ class Replayed:
             count_database_error(error)
             if len(events) == 1:
                 log.error("spooled event not stored", error=first_line(error))
-                self._stuck.add(events[0].event_id)
+                self._stuck.add(events[0])
                 return
             half = len(events) // 2
             for part in (events[:half], events[half:]):
@@ -115,14 +115,15 @@ class Replayed:
 
     def _note(self, events: Sequence[Event]) -> None:
         stuck = self._stuck | self._settled.broken | self._settled.not_set_aside
-        done = [one for one in events if one.event_id not in stuck | self._untried]
+        left = stuck | self._untried
+        done = [one for one in events if one not in left]
         # What was not tried has its turn before what may fail again.
         self.left = [
-            *(one for one in events if one.event_id in self._untried),
+            *(one for one in events if one in self._untried),
             *self.left,
-            *(one for one in events if one.event_id in stuck),
+            *(one for one in events if one in stuck),
         ]
         self.events += len(events)
-        self.refused += sum(one.event_id in self._settled.refused for one in done)
+        self.refused += sum(one in self._settled.refused for one in done)
         timestamps = (*self.range, *(one.timestamp for one in done))
         self.range = (min(timestamps), max(timestamps)) if timestamps else ()

@@ -1,19 +1,17 @@
 """Writes groups of events in one transaction each, over connections that it renews."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
-from psycopg.errors import ReadOnlySqlTransaction
 from pydantic_core import to_json
 
 from service.database.connections import connect, load_query, within
 from service.database.failures import first_line
 from service.database.migrations import load_migrations
 from service.events import Event
+from service.ingest.connections import WriteConnections
 from service.ingest.encoding import COPY_EVENTS, encode_arrays, encode_copy
 from service.ingest.prepared import Prepared
 from service.tracing import span
@@ -27,7 +25,7 @@ arrives meanwhile must still come into the spool in time."""
 
 
 class Store:
-    """A connection for each write at a time; opened when needed, and again after one broke."""
+    """Where events are stored, and those that are refused set aside."""
 
     def __init__(self, database_url: str, *, deadline_seconds: float) -> None:
         self._database_url = database_url
@@ -38,9 +36,7 @@ class Store:
         self._newest_migration = load_migrations()[-1].version
         self._retained = load_query("retained_from")
         self._identity = load_query("database_identity")
-        self._idle: list[AsyncConnection] = []
-        self._closed = 0
-        """How often all connections were given up."""
+        self._connections = WriteConnections(self._connect)
 
     async def write(self, events: Sequence[Event], *, again: bool = False) -> Sequence[bytes]:
         """Commit all of the events, or none and raise what psycopg raised, or TimeoutError.
@@ -52,7 +48,7 @@ class Store:
             return await within(self._deadline_seconds, self._write(events, again=again))
 
     async def _write(self, events: Sequence[Event], *, again: bool) -> Sequence[bytes]:
-        async with self._in_use() as connection:
+        async with self._connections.one() as connection:
             if again or len(events) < COPY_FROM_EVENTS:
                 result = await self._insert.run(connection, encode_arrays(events))
                 if result.ntuples == len(events):
@@ -75,7 +71,7 @@ class Store:
             "sqlstate": getattr(error, "sqlstate", None),
             "reason": first_line(error),
         }
-        async with self._in_use() as connection:
+        async with self._connections.one() as connection:
             await connection.execute(self._insert_rejected, values)
 
     async def check(self) -> None:
@@ -83,7 +79,7 @@ class Store:
         await within(self._check_seconds, self._check())
 
     async def _check(self) -> None:
-        async with self._in_use() as connection, connection.transaction():
+        async with self._connections.one() as connection, connection.transaction():
             # Refused without the table, and while somebody has it for himself.
             await connection.execute("lock table events in row exclusive mode nowait")
             cursor = await connection.execute(self._can_write, [self._newest_migration])
@@ -108,37 +104,14 @@ class Store:
         return min(CHECK_SECONDS, self._deadline_seconds / 2)
 
     async def _value(self, query: bytes) -> Any:
-        async with self._in_use() as connection:
+        async with self._connections.one() as connection:
             cursor = await connection.execute(query)
             (value,) = await cursor.fetchone() or (None,)
         return value
 
     async def close(self) -> None:
         """Give all connections up, those in use once they are not; the next write opens another."""
-        self._closed += 1
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            await connection.close()
-
-    @asynccontextmanager
-    async def _in_use(self) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection; close it if its statement is given up, or it can't write."""
-        closed = self._closed
-        # The one that was used longest ago, so that none gets stale unnoticed.
-        connection = self._idle.pop(0) if self._idle else await self._connect()
-        try:
-            yield connection
-        except (asyncio.CancelledError, ReadOnlySqlTransaction):
-            await connection.close()
-            raise
-        finally:
-            if connection.closed:
-                # The others may have broken with it.
-                await self.close()
-            elif closed != self._closed:
-                await connection.close()
-            else:
-                self._idle.append(connection)
+        await self._connections.close()
 
     async def _connect(self) -> AsyncConnection:
         return await connect(self._database_url, statement_timeout_seconds=self._deadline_seconds)

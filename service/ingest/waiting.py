@@ -70,11 +70,17 @@ class Settled:
 
     known: Counter[bytes] = field(default_factory=Counter)
     """How often an id was written that was stored already."""
-    refused: set[bytes] = field(default_factory=set)
-    broken: set[bytes] = field(default_factory=set)
+    refused: set[Event] = field(default_factory=set)
+    """Not their ids: another sender's event may have the same one, and be stored."""
+    broken: set[Event] = field(default_factory=set)
     """Events that could not even be sent: a defect of ours."""
-    not_set_aside: set[bytes] = field(default_factory=set)
+    not_set_aside: set[Event] = field(default_factory=set)
     """Of the refused ones, those that could not be put into rejected_events."""
+
+    @property
+    def unstorable(self) -> set[Event]:
+        """Events that were refused, or could not be sent."""
+        return self.refused | self.broken
 
     def answer(self, group: Sequence[Waiting]) -> None:
         """Answer senders whose events are all settled."""
@@ -84,18 +90,17 @@ class Settled:
             waiting.resolve(ALL_KEPT if is_plain else self._kept(waiting.events))
 
     def _kept(self, events: Sequence[Event]) -> Kept | Problem:
-        if any(event.event_id in self.broken for event in events):
+        if self.broken and any(event in self.broken for event in events):
             return Problem(ProblemKind.DEFECT, "The fault is ours, and has been logged.")
-        duplicates = 0
+        duplicates, refused = 0, set()
         for event in events:
+            if self.refused and event in self.refused:
+                refused.add(event.event_id)
             # An id of ours is known only where an attempt to write it was cut off, and succeeded.
-            if event.id_is_given and self.known[event.event_id] > 0:
+            elif event.id_is_given and self.known[event.event_id] > 0:
                 self.known[event.event_id] -= 1
                 duplicates += 1
-        return Kept(
-            duplicates,
-            frozenset(self.refused.intersection(event.event_id for event in events)),
-        )
+        return Kept(duplicates, frozenset(refused))
 
 
 def too_many() -> Problem:

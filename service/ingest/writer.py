@@ -1,15 +1,16 @@
 """Group commit: requests hand their events over and wait; what is there is written as one group.
 
 While a group is being written the next one gathers, so groups grow with the load. It is written
-beside the first once as many events wait as are under way: the database has something to do while a
-commit waits for the disk, and groups stay large. While the database is away they go to the spool.
+beside the first once as many events wait as are under way, or one of them has waited for long: the
+database has something to do while a commit waits for the disk, and groups stay large. While the
+database is away they go to the spool.
 """
 
 import asyncio
 import time
 from bisect import bisect_left, insort
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate
 from operator import attrgetter
@@ -33,7 +34,9 @@ log = structlog.get_logger()
 
 MAX_GROUP_EVENTS = 10_000
 EXPIRY_SECONDS = 0.1
-"""How often it is looked for events whose deadline has passed."""
+"""How often it is looked for events whose deadline has passed, or that are held up."""
+HELD_UP_SECONDS = 0.1
+"""After so long few events are written beside many, too: these may be stuck."""
 PROBE_SECONDS = 1.0
 """How often an idle writer asks whether the database can be written to."""
 SHORTEST = 0.25
@@ -78,6 +81,7 @@ class Writer:
         self._groups: list[Group] = []
         """Those that are being written."""
         self._events_in_groups = 0
+        self._bytes_in_groups = 0
         self._due = asyncio.Event()
         """Whether a group may be due."""
         self._closing = False
@@ -98,12 +102,13 @@ class Writer:
         self._closing = True
         self._due.set()
         writing, *others = self._tasks
-        await writing
-        for task in others:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        await self._store.close()
+        try:
+            await writing
+        finally:
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await self._store.close()
 
     @property
     def away(self) -> str | None:
@@ -127,9 +132,8 @@ class Writer:
 
     def _has_room(self, events: int) -> bool:
         # What alone is more than may wait has its turn when nothing else waits.
-        return not self._queue or (
-            self.queued_events + events <= self._queue_events
-            and self.queued_bytes < self._queue_bytes
+        return self.queued_bytes + self._bytes_in_groups < self._queue_bytes and (
+            not self._queue or self.queued_events + events <= self._queue_events
         )
 
     def deadline(self) -> float:
@@ -168,13 +172,19 @@ class Writer:
     def _note_due(self) -> None:
         """See whether a group is due, and let it be taken.
 
-        One is as soon as anything waits, one beside another if as much waits as is under way.
+        One is as soon as anything waits, one beside another if as much waits as is under way; or,
+        as _note_held_up() says, if it has waited for long.
         """
         if (
             self._queue
             and len(self._groups) < self._most_groups
             and self.queued_events >= min(self._events_in_groups, MAX_GROUP_EVENTS)
         ):
+            self._due.set()
+
+    def _note_held_up(self) -> None:
+        """Let a group be taken, if one may be, where the first event has waited for long."""
+        if self._queue and self.deadline() - self._queue[0].expires >= HELD_UP_SECONDS:
             self._due.set()
 
     async def _write_groups(self) -> None:
@@ -198,32 +208,34 @@ class Writer:
     def _begin_group(self, tasks: asyncio.TaskGroup) -> None:
         if not self._queue or len(self._groups) >= self._most_groups:
             return
-        group = Group(self._take_group())
-        self._groups.append(group)
-        self._events_in_groups += group.events
-        tasks.create_task(self._write(group), name="group")
+        waiting = self._take_group()
+        with _told(waiting):
+            group = Group(waiting)
+            self._groups.append(group)
+            self._events_in_groups += group.events
+            self._bytes_in_groups += group.size
+            tasks.create_task(self._write(group, waiting), name="group")
         self._note_due()
 
-    async def _write(self, group: Group) -> None:
-        accepted = group.waiting[0].expires - self._deadline_seconds
+    async def _write(self, group: Group, waiting: Sequence[Waiting]) -> None:
+        accepted = waiting[0].expires - self._deadline_seconds
         try:
-            await self._keep(group)
-        except Exception as error:
-            # Whatever it was: the next group must have its turn.
-            log.error("events not stored", error=first_line(error))
-            # A part may have been committed: only the ids make sending it again harmless.
-            for waiting in group.waiting:
-                unknown = unknown_outcome(waiting.events)
-                waiting.resolve(replace(unknown, kind=ProblemKind.DEFECT, detail=DEFECT))
+            with _told(waiting):
+                await self._keep(group)
         finally:
             self._groups.remove(group)
             self._events_in_groups -= group.events
+            self._bytes_in_groups -= group.size
+        with _told(waiting):
+            self._note_outcome(group, accepted)
+        self._note_due()
+
+    def _note_outcome(self, group: Group, accepted: float) -> None:
         group.give_up()
         if group.kept:
             self._minutes.stored(group.kept, time.monotonic() - accepted)
         if group.not_kept:
             self._minutes.not_stored(group.not_kept)
-        self._note_due()
 
     def _take_group(self) -> list[Waiting]:
         if self.queued_events <= MAX_GROUP_EVENTS:
@@ -233,8 +245,8 @@ class Writer:
 
     def _take(self, count: int) -> list[Waiting]:
         taken, self._queue = self._queue[:count], self._queue[count:]
-        self.queued_events -= sum(len(waiting.events) for waiting in taken)
-        self.queued_bytes -= sum(waiting.size for waiting in taken)
+        self.queued_events -= sum([len(waiting.events) for waiting in taken])
+        self.queued_bytes -= sum([waiting.size for waiting in taken])
         return taken
 
     async def _keep(self, group: Group) -> None:
@@ -254,6 +266,7 @@ class Writer:
             # Half of the time that is left is the spool's. One that was late already does not make
             # a database that is there seem to be away.
             seconds = max(group.seconds_left, seconds * SHORTEST) / 2
+        group.is_being_written = True
         try:
             await within(seconds, group.write(self._store))
         except Exception as error:
@@ -261,6 +274,8 @@ class Writer:
             if failure is Failure.DEFECT and self._spool is None:
                 raise
             return False
+        finally:
+            group.is_being_written = False
         self._presence.note_written()
         seconds = time.monotonic() - started
         log.info("flush", events=events, milliseconds=round(seconds * 1000, 2))
@@ -293,14 +308,31 @@ class Writer:
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
             # Nobody waits long for a database that is away if there is no spool.
-            patience = 0.0
+            hurry = 0.0
             if self.away is not None and not self.spools:
-                patience = max(0.0, self._deadline_seconds - AWAY_SECONDS)
-            now = time.monotonic() + patience
-            for waiting in self._take(bisect_left(self._queue, now, key=_BY_EXPIRY)):
+                hurry = max(0.0, self._deadline_seconds - AWAY_SECONDS)
+            else:
+                self._note_held_up()
+            now = time.monotonic()
+            for waiting in self._take(bisect_left(self._queue, now + hurry, key=_BY_EXPIRY)):
                 self._note_not_stored(len(waiting.events))
                 waiting.resolve(too_late())
             for group in self._groups:
+                # What is being written may succeed, whatever has become of others.
+                latest = now if group.is_being_written else now + hurry
                 for waiting in group.waiting:
-                    if waiting.expires < now:
+                    if waiting.expires < latest:
                         waiting.resolve(unknown_outcome(waiting.events))
+
+
+@contextmanager
+def _told(waiting: Sequence[Waiting]) -> Iterator[None]:
+    """Let what goes wrong be told to those who have no answer yet: the writer goes on."""
+    try:
+        yield
+    except Exception as error:
+        log.error("events not stored", error=first_line(error))
+        # A part may have been committed: only the ids make sending it again harmless.
+        for one in waiting:
+            unknown = unknown_outcome(one.events)
+            one.resolve(replace(unknown, kind=ProblemKind.DEFECT, detail=DEFECT))

@@ -59,7 +59,7 @@ async def write_settled(
                 raise
             if len(events) == 1 and ours:
                 log.error("event can't be sent", error=first_line(error))
-                settled.broken.add(events[0].event_id)
+                settled.broken.add(events[0])
             elif len(events) == 1:
                 count_database_error(error)
                 await set_aside(store, events[0], settled, error)
@@ -73,9 +73,10 @@ async def write_settled(
 async def set_aside(store: GroupStore, event: Event, settled: Settled, error: Exception) -> None:
     """Keep an event that can't be stored where people can look at it; what fails is logged."""
     log.error("event refused", error=first_line(error))
-    settled.refused.add(event.event_id)
     try:
         await store.set_aside(event, error)
     except Exception as failed:
         log.error("refused event not set aside", error=first_line(failed))
-        settled.not_set_aside.add(event.event_id)
+        settled.not_set_aside.add(event)
+    # Not before: its group's time may end meanwhile, and then nobody knows what became of it.
+    settled.refused.add(event)

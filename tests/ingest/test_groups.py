@@ -1,7 +1,9 @@
 """Groups that are written beside each other."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from service.events import Event
 from service.ingest.waiting import Kept
 from service.ingest.writer import Writer
+from service.problems import Problem, ProblemKind
+from tests.ingest.faults import AWAY, event_of, let_it_fail
 from tests.ingest.test_writer import ids, stored_ids, writing
 from tests.support.databases import blocked_table
 from tests.support.events import numbered_event
@@ -35,6 +39,21 @@ async def until_under_way(writer: Writer, url: str, groups: int, *, queued: int 
             await asyncio.sleep(0.02)
 
 
+INSERT = """
+insert into events (timestamp, event_id, site_id, user_id, event_type, payload)
+values (to_timestamp(%s / 1000000.0), %s, 1, 'other', 'view', '{}')
+"""
+
+
+@contextmanager
+def held_id(url: str) -> Iterator[Event]:
+    """Yield an event whose id somebody else is about to store: to write it takes until the end."""
+    event = numbered_event()._replace(id_is_given=True)
+    with psycopg.connect(url, autocommit=True) as other, other.transaction(force_rollback=True):
+        other.execute(INSERT, [event.timestamp, UUID(bytes=event.event_id)])
+        yield event
+
+
 ARRIVING = [1, 1, 1, 1, 7]
 """Events of one request after another."""
 
@@ -48,8 +67,13 @@ ARRIVING = [1, 1, 1, 1, 7]
     ],
 )
 def test_a_group_is_written_beside_others_once_as_much_waits_as_is_under_way(
-    database_url: str, most: int, after_each: list[tuple[int, int]]
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    after_each: list[tuple[int, int]],
 ) -> None:
+    monkeypatch.setattr("service.ingest.writer.HELD_UP_SECONDS", 60.0)
+
     async def scenario() -> None:
         async with writing(database_url, groups=most) as writer:
             tasks = []
@@ -118,3 +142,66 @@ def test_closing_waits_for_all_groups(database_url: str) -> None:
     events = [numbered_event() for _ in range(3)]
     assert asyncio.run(scenario()) == [Kept()] * 3
     assert stored_ids(database_url) == ids(events)
+
+
+def test_a_group_that_is_stuck_holds_no_smaller_one_back(database_url: str) -> None:
+    async def scenario() -> None:
+        async with writing(database_url, groups=2) as writer:
+            await writer.keep(few)
+            with held_id(database_url) as event:
+                stuck = asyncio.create_task(writer.keep([event, *many]))
+                await until_under_way(writer, database_url, 1)
+                for fresh in more:
+                    assert await writer.keep([fresh]) == Kept()
+                assert not stuck.done()
+                assert stored_ids(database_url) == ids([*few, *more])
+            assert await stuck == Kept()
+            assert stored_ids(database_url) == ids([event, *many, *few, *more])
+
+    few, many, more = ([numbered_event() for _ in range(count)] for count in (1, 5, 3))
+    asyncio.run(scenario())
+
+
+def test_what_is_being_written_takes_room_until_it_is_done(database_url: str) -> None:
+    async def scenario() -> None:
+        async with writing(database_url, queue_bytes=1000) as writer:
+            with blocked_table(database_url, native=True):
+                large = asyncio.create_task(writer.keep(events[:6]))
+                await until_under_way(writer, database_url, 1)
+                assert writer.full
+                with pytest.raises(Problem) as caught:
+                    await writer.keep(events[6:])
+                assert caught.value.kind is ProblemKind.QUEUE_FULL
+            assert await large == Kept()
+            async with asyncio.timeout(20):
+                while writer.full:  # noqa: ASYNC110 - for a moment after the answer
+                    await asyncio.sleep(0.02)
+            assert await writer.keep(events[6:]) == Kept()
+
+    events = [numbered_event() for _ in range(7)]
+    asyncio.run(scenario())
+    assert stored_ids(database_url) == ids(events)
+
+
+def test_an_outage_for_one_group_cuts_no_other_short_that_is_being_written(
+    database_url: str,
+) -> None:
+    async def scenario() -> None:
+        async with writing(database_url, groups=2, deadline_seconds=30.0) as writer:
+            await writer.keep([first])
+            with held_id(database_url) as event:
+                slow = asyncio.create_task(writer.keep([event]))
+                await until_under_way(writer, database_url, 1)
+                # The outage is to last.
+                with psycopg.connect(database_url, autocommit=True) as other:
+                    other.execute("delete from schema_migrations")
+                with pytest.raises(Problem):
+                    await writer.keep([event_of(AWAY)])
+                assert writer.away
+                assert not slow.done()
+            assert await slow == Kept()
+            assert stored_ids(database_url) == ids([first, event])
+
+    first = numbered_event()
+    let_it_fail(database_url)
+    asyncio.run(scenario())

@@ -73,6 +73,13 @@ async def spool_and_replay(url: str, directory: Path, events: Sequence[Event]) -
         await emptied(spool)
 
 
+def set_aside_ids(url: str) -> list[bytes]:
+    """Return the ids of the events that were refused, sorted."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = connection.execute("select event_id from rejected_events order by 1").fetchall()
+    return [event_id.bytes for (event_id,) in rows]
+
+
 def test_without_its_table_the_database_is_away_and_events_are_kept(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -322,3 +329,21 @@ def test_what_was_spooled_for_another_database_waits_for_it(
         asyncio.run(end())
     assert stored_ids(database_url) == ids([*theirs, own])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.native(reason="what keeps one table from being written keeps all others there")
+def test_a_refused_event_that_can_t_be_set_aside_in_time_is_kept_until_it_can(
+    database_url: str, tmp_path: Path
+) -> None:
+    async def scenario() -> Kept:
+        async with spooling(database_url, tmp_path, deadline_seconds=1.0) as (writer, spool):
+            with psycopg.connect(database_url) as locking:
+                locking.execute("lock table rejected_events in access exclusive mode")
+                kept = await writer.keep([refused, fine])
+            await emptied(spool)
+            return kept
+
+    fine, refused = numbered_event(), make_event(payload=REFUSED_PAYLOAD)
+    assert asyncio.run(scenario()) == Kept()
+    assert stored_ids(database_url) == ids([fine])
+    assert set_aside_ids(database_url) == ids([refused])

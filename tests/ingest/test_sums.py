@@ -30,12 +30,15 @@ HOURS = st.integers(0, 3)
 USERS = st.sampled_from([FINE, FINE, FINE, REFUSED, AWAY, DEFECT])
 REQUESTS = st.lists(
     st.lists(
-        st.tuples(HOURS, USERS, st.sampled_from(["ours", "given", "again"])), min_size=1, max_size=4
+        st.tuples(HOURS, USERS, st.sampled_from(["ours", "given", "again", "other"])),
+        min_size=1,
+        max_size=4,
     ),
     min_size=1,
     max_size=5,
 )
-"""Of each event how old it is, whose, and whose id it has; `again` is one that was sent before."""
+"""Of each event how old it is, whose, and whose id it has; `again` is one that was sent before, and
+`other` another event under the id of one."""
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,8 @@ def some_requests(drawn: list[list[tuple[int, str, str]]]) -> list[list[Event]]:
             event = make_event(now - timedelta(hours=hours), user_id=user_id)
             if whose == "again" and before:
                 event = before[hours % len(before)]
+            elif whose == "other" and before:
+                event = before[hours % len(before)]._replace(user_id=user_id.encode())
             elif whose != "ours":
                 event = event._replace(id_is_given=True)
                 before.append(event)
@@ -154,6 +159,8 @@ def assert_sums(
 @given(drawn=REQUESTS)
 # Half of a part is written, and holds what was stored before; then the database is away.
 @example([[(0, FINE, "given")], [(0, FINE, "again"), (0, REFUSED, "ours"), (0, AWAY, "ours")]])
+# One of two contents of an id is refused, and what was stored of the part is written again.
+@example([[(0, FINE, "given")], [(0, REFUSED, "other")], [(0, AWAY, "ours")], [(0, FINE, "again")]])
 def test_each_event_is_counted_once(
     failing_url: str, how: str, drawn: list[list[tuple[int, str, str]]]
 ) -> None:

@@ -177,6 +177,20 @@ def test_what_was_stored_already_is_told_to_those_who_send_it_again(database_url
     assert len(stored_ids(database_url)) == 8
 
 
+def test_of_two_contents_of_an_id_one_is_stored_and_the_other_refused(database_url: str) -> None:
+    async def scenario() -> list[Kept]:
+        async with writing(database_url) as writer:
+            requests = [[good], [bad], [good], [numbered_event()]]
+            return await asyncio.gather(*map(writer.keep, requests))
+
+    good = numbered_event()._replace(id_is_given=True)
+    bad = good._replace(payload=REFUSED_PAYLOAD)
+    first, refused, again, other = asyncio.run(scenario())
+    assert refused == Kept(refused=frozenset([good.event_id]))
+    assert (first, again, other) == (Kept(), Kept(duplicates=1), Kept())
+    assert len(stored_ids(database_url)) == 2
+
+
 @pytest.mark.parametrize("limit", [{"queue_events": 5}, {"queue_bytes": 1200}])
 def test_a_full_queue_takes_no_more(database_url: str, limit: dict[str, int]) -> None:
     async def scenario() -> list[Problem | None]:
@@ -328,3 +342,56 @@ def test_a_database_that_was_read_only_for_a_while_is_written_to_again(database_
     event = numbered_event()
     asyncio.run(scenario())
     assert stored_ids(database_url) == ids([event])
+
+
+def test_a_defect_after_the_commit_ends_nothing(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Minutes, "stored", None)
+
+    async def scenario() -> list[Kept]:
+        async with writing(database_url) as writer:
+            return [await writer.keep([event]) for event in events]
+
+    events = [numbered_event() for _ in range(3)]
+    assert asyncio.run(scenario()) == [Kept()] * 3
+    assert stored_ids(database_url) == ids(events)
+
+
+def test_a_defect_before_a_group_is_written_is_told_with_ids_and_ends_nothing(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with writing(database_url) as writer:
+            with monkeypatch.context() as patched:
+                patched.setattr("service.ingest.group.by_time", None)
+                (problem,) = await keep_all(writer, [lost])
+            assert problem is not None
+            assert problem.kind is ProblemKind.DEFECT
+            assert problem.more == {"event_ids": [str(UUID(bytes=lost.event_id))]}
+            await writer.keep([kept])
+
+    lost, kept = numbered_event(), numbered_event()
+    asyncio.run(scenario())
+    assert stored_ids(database_url) == ids([kept])
+
+
+def test_whatever_ended_a_task_the_others_end_and_the_connections_are_closed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end() -> None:
+        async with writing(database_url) as writer:
+            await writer.keep([numbered_event()])
+            monkeypatch.setattr(writer, "_begin_group", None)
+            tasks.append(asyncio.create_task(writer.keep([numbered_event()])))
+
+    async def scenario() -> None:
+        with pytest.raises(ExceptionGroup):
+            await end()
+        tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    tasks: list[asyncio.Task[Kept]] = []
+    asyncio.run(scenario())
+    assert len(stored_ids(database_url)) == 1
