@@ -179,7 +179,8 @@ def _cors(origins: tuple[str, ...]) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=("GET", "HEAD", "POST"),
-            allow_headers=(REQUEST_ID, "Authorization"),
+            # Batches may be compressed.
+            allow_headers=(REQUEST_ID, "Authorization", "Content-Encoding"),
             # By Date a sender corrects its clock.
             expose_headers=(REQUEST_ID, "Retry-After", "Date"),
         )
