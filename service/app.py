@@ -124,7 +124,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
             *health.routes(writer, spool, freshness),
             *access.require("read", scraping.routes(gauges), every_site=True),
             *documentation.routes(keys_required=bool(settings.keys_required)),
-            *access.behind_login(pages.routes()),
+            *access.behind_login(pages.routes(login=bool(settings.keys_required))),
             *snippet.routes(),
         ],
         middleware=[
