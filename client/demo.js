@@ -1,4 +1,5 @@
-// What the page shows. It sends nothing: it listens to what the script in index.html tells, and reads the counts.
+// What the page shows, and the key that it is given. It sends nothing: it listens to what the script in index.html
+// tells, which begins after it, and reads the counts.
 const REFRESH_SECONDS = 2;
 const SHOWN_EVENTS = 50;
 
@@ -9,14 +10,17 @@ let service;
 let clockOffset = 0;
 let reading = false;
 let readAgain = false;
+let isShut = false;
 
 const element = (id) => document.getElementById(id);
+
+takeKey();
 
 document.addEventListener("tallymark:start", ({ detail }) => {
   service = detail.service;
   element("api").href = `${service}/docs`;
   refresh();
-  setInterval(() => document.hidden || refresh(), REFRESH_SECONDS * 1000);
+  setInterval(() => document.hidden || isShut || refresh(), REFRESH_SECONDS * 1000);
 });
 
 document.addEventListener("tallymark:worker", ({ detail: { works } }) => {
@@ -32,10 +36,40 @@ document.addEventListener("tallymark:event", ({ detail: entry }) => {
   clockOffset = entry.clockOffset;
   showEvent(entry);
   say(sentence(entry));
+  if (entry.state === "refused") askForKey(entry);
   if (entry.state === "stored") refresh();
 });
 
 document.addEventListener("visibilitychange", () => document.hidden || refresh());
+
+element("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const address = new URL(location.href);
+  address.searchParams.set("key", element("key").value.trim());
+  location.assign(address);
+});
+
+// A write key in the page's address is kept for this tab, and leaves the address, which is what a view says.
+function takeKey() {
+  const address = new URL(location.href);
+  let key = address.searchParams.get("key");
+  if (key !== null) {
+    address.searchParams.delete("key");
+    history.replaceState(null, "", address);
+  }
+  try {
+    if (key !== null) sessionStorage.tallymarkKey = key;
+    key = sessionStorage.tallymarkKey;
+  } catch {
+    // Storage is refused: it is for this page alone.
+  }
+  if (key) document.querySelector("meta[name=tallymark-key]").content = key;
+}
+
+function askForKey({ status, body }) {
+  if (status !== 401 && body?.type !== "urn:tallymark:problem:key-not-for-this") return;
+  element("key-form").hidden = false;
+}
 
 function say(text) {
   if (element("said").textContent !== text) element("said").textContent = text;
@@ -50,11 +84,12 @@ function sentence({ event, state, status, milliseconds, body }) {
 
 function trouble(status, body) {
   if (status !== 0) return `The service can't store now: ${reason(body, status)}.`;
-  const other = new URL(service, location.href).origin !== location.origin;
-  return `No answer from ${service}.${other ? ` Is it running, and does its CORS_ALLOWED_ORIGINS name ${location.origin}?` : ""}`;
+  return `No answer from ${service}.${!isOwn() ? ` Is it running, and does its CORS_ALLOWED_ORIGINS name ${location.origin}?` : ""}`;
 }
 
 function reason(body, status) {
+  if (status === 401) return "the service takes events only with a write key, and this page has none that is valid";
+  if (body?.type === "urn:tallymark:problem:key-not-for-this") return "the key is none that writes";
   const [error] = body?.errors ?? [];
   return error ? `${error.field}: ${error.message}` : body?.title ?? `it answered ${status}`;
 }
@@ -107,18 +142,29 @@ async function readCounts() {
   const since = new Date(opened + clockOffset).toISOString();
   try {
     showCounts(await counts(""), await counts(`?start_date=${since}`));
-    element("counts").dataset.stale = "false";
-  } catch {
-    element("counts").dataset.stale = "true";
+    showWhetherRead(200);
+  } catch ({ status }) {
+    showWhetherRead(status);
   }
-  element("counts-note").textContent = element("counts").dataset.stale === "true"
-    ? "The counts can't be read now"
-    : "All events, and those since this page was opened";
 }
+
+// What takes a login is not asked for again and again.
+function showWhetherRead(status) {
+  isShut = status === 401 || status === 403;
+  element("counts").dataset.stale = status !== 200;
+  element("counts-note").textContent =
+    status === 200 ? "All events, and those since this page was opened"
+    : !isShut ? "The counts can't be read now"
+    : isOwn() ? "The counts are for who has logged in: "
+    : "The counts are for who has logged in at the service";
+  if (isShut && isOwn()) element("counts-note").append(Object.assign(document.createElement("a"), { href: "/login", textContent: "log in" }));
+}
+
+const isOwn = () => new URL(service, location.href).origin === location.origin;
 
 async function counts(query) {
   const answer = await fetch(`${service}/analytics/event-counts-by-type${query}`, { cache: "no-store" });
-  if (!answer.ok) throw new Error(`counts were answered ${answer.status}`);
+  if (!answer.ok) throw Object.assign(new Error(`counts were answered ${answer.status}`), { status: answer.status });
   const byType = await answer.json();
   return { ...byType, total: Object.values(byType).reduce((sum, count) => sum + count, 0) };
 }

@@ -124,7 +124,7 @@ def create_app(settings: Settings, *, migrated: bool = True) -> Starlette:
             *health.routes(writer, spool, freshness),
             *access.require("read", scraping.routes(gauges), every_site=True),
             *documentation.routes(keys_required=bool(settings.keys_required)),
-            *access.behind_login(pages.routes()),
+            *access.behind_login(pages.routes(login=bool(settings.keys_required))),
             *snippet.routes(),
         ],
         middleware=[
@@ -179,7 +179,8 @@ def _cors(origins: tuple[str, ...]) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=("GET", "HEAD", "POST"),
-            allow_headers=(REQUEST_ID, "Authorization"),
+            # Batches may be compressed.
+            allow_headers=(REQUEST_ID, "Authorization", "Content-Encoding"),
             # By Date a sender corrects its clock.
             expose_headers=(REQUEST_ID, "Retry-After", "Date"),
         )

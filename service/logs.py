@@ -47,6 +47,7 @@ def configure_logging(settings: Settings, *, worker: int | None = None) -> None:
     )
     # What libraries say (uvicorn) is of interest when something is wrong.
     logging.basicConfig(handlers=[_Passing()], level=logging.WARNING, force=True)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_told_elsewhere)
     # These warn of each attempt to connect; an outage is told once, by who asks (service/health.py,
     # service/ingest/presence.py).
     for library in ("psycopg", "psycopg_pool"):
@@ -82,6 +83,11 @@ def _named(worker: int) -> structlog.typing.Processor:
         return entry
 
     return name
+
+
+def _is_not_told_elsewhere(record: logging.LogRecord) -> bool:
+    # The protocol says why it is none (service/refusals.py).
+    return record.msg != "Invalid HTTP request received."
 
 
 class _Console:

@@ -4,7 +4,7 @@ import hashlib
 import mimetypes
 import re
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -16,25 +16,36 @@ from starlette.staticfiles import NotModifiedResponse
 CLIENT = Path(__file__).parents[1] / "client"
 
 DASHBOARD = "/dashboard"
+PAGE = "index.html"
 _INLINE_SCRIPT = re.compile(r"<script(?: type=\"module\")?>(.*?)</script>", re.DOTALL)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def routes() -> list[Route]:
-    """Return the routes of the pages, and of what leads to them."""
+def routes(*, login: bool = False) -> list[Route]:
+    """Return the routes of the pages, and of what leads to them.
+
+    Where there is a login, the dashboard shows how to log out.
+    """
     return [
         Route("/", leading_to(DASHBOARD)),
         *page("/demo", CLIENT, connect="*"),
         Route(DASHBOARD + "/vendor/{name:path}", file_of(CLIENT / "vendor")),
-        *page(DASHBOARD, CLIENT / "dashboard"),
+        *page(DASHBOARD, CLIENT / "dashboard", shown=("log-out",) if login else ()),
     ]
 
 
-def page(path: str, folder: Path, *, connect: str = "'self'") -> list[Route]:
-    """Return the routes of a folder's page and files, which may ask these hosts."""
-    text = (folder / "index.html").read_text("utf-8")
-    endpoint = file_of(folder, own_files_only(text, connect=connect))
+def page(
+    path: str, folder: Path, *, connect: str = "'self'", shown: Sequence[str] = ()
+) -> list[Route]:
+    """Return the routes of a folder's page and files, which may ask these hosts.
+
+    Forms of these ids, which are hidden in the file, are shown.
+    """
+    text = (folder / PAGE).read_text("utf-8")
+    for name in shown:
+        text = re.sub(rf'(<form id="{name}"[^>]*) hidden>', r"\1>", text)
+    endpoint = file_of(folder, own_files_only(text, connect=connect), page=text)
     return [
         # With the slash: the page's relative URLs, and its worker's scope, are below it.
         Route(path, leading_to(path)),
@@ -68,19 +79,23 @@ def leading_to(path: str) -> Endpoint:
     return lead
 
 
-def file_of(folder: Path, headers: dict[str, str] | None = None) -> Endpoint:
-    """Return what answers a file of a folder, its page if none is named.
+def file_of(
+    folder: Path, headers: dict[str, str] | None = None, *, page: str | None = None
+) -> Endpoint:
+    """Return what answers a file of a folder, its page if none is named, which may be given.
 
     All are read now: the dashboard is made of thirty, each smaller than a look at the disk is long.
     """
     paths = [path for path in folder.rglob("*") if path.is_file()]
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    if page is not None:
+        files[PAGE] = page.encode()
     # Asked for again each time, and answered 304: an old worker must not stay.
     common = {"Cache-Control": "no-cache"} | (headers or {})
     own = {name: common | {"ETag": f'"{digest(content)}"'} for name, content in files.items()}
 
     async def get_file(request: Request) -> Response:
-        name = request.path_params.get("name", "index.html")
+        name = request.path_params.get("name", PAGE)
         if name not in files:
             raise HTTPException(404)
         media_type = mimetypes.guess_type(name)[0] or "text/plain"

@@ -19,7 +19,7 @@ from service.heads import MAX_HEAD_BYTES, bytes_of, fault_of
 from service.joining import JoiningTransport
 from service.loitering import Awaited, Loitering
 from service.problems import Problem, ProblemKind
-from service.refusals import refusal
+from service.refusals import log_refused, refusal
 
 NO_REQUEST = Problem(ProblemKind.MALFORMED_REQUEST, "This is no request of HTTP/1.1.")
 HEAD_TIMEOUT = Problem(ProblemKind.HEAD_TIMEOUT, "Send the whole head of a request at once.")
@@ -155,6 +155,7 @@ class Protocol(HttpToolsProtocol):
         It would be taken for the answer to the first of them, which may yet be stored.
         """
         self._refused = True
+        request_id = log_refused(problem)
         if self.pipeline and self.cycle.more_body:
             # Its body is what is broken.
             self.pipeline.popleft()
@@ -166,7 +167,8 @@ class Protocol(HttpToolsProtocol):
             last.disconnected = True
             last.message_event.set()
         if not self.transport.is_closing():
-            self.transport.write(refusal(problem, self.server_state.default_headers))
+            answer = refusal(problem, request_id, self.server_state.default_headers)
+            self.transport.write(answer)
             # Not closed: what is still sent would reset the connection, and the answer be lost.
             self.transport.write_eof()
 

@@ -12,18 +12,23 @@ from service.problems import Problem
 log = structlog.get_logger()
 
 
-def refusal(problem: Problem, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the whole answer, after which the connection ends; it is counted, and logged."""
+def log_refused(problem: Problem) -> str:
+    """Log what is refused, whether or not it can still be answered; return the id of the line."""
     request_id = new_request_id()
-    response = problem.response(request_id)
-    REQUESTS.labels("none", "other", response.status_code).inc()
     log.info(
         "connection refused",
-        status=response.status_code,
+        status=problem.kind.status,
         problem=problem.kind.slug,
         reason=problem.detail,
         request_id=request_id,
     )
+    return request_id
+
+
+def refusal(problem: Problem, request_id: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the whole answer, after which the connection ends; it is counted."""
+    response = problem.response(request_id)
+    REQUESTS.labels("none", "other", response.status_code).inc()
     lines = [
         *headers,
         *response.raw_headers,

@@ -5,6 +5,7 @@ OTEL_TRACES_SAMPLER, OpenTelemetry reads itself.
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http import HTTPStatus
@@ -21,6 +22,8 @@ log = structlog.get_logger()
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 TRACER = "tallymark"
+SHUTDOWN_SECONDS = 2.0
+"""What the last spans may take to be sent; OpenTelemetry would wait for half a minute."""
 
 _provider: "TracerProvider | None" = None
 
@@ -39,7 +42,7 @@ def exporting() -> Iterator[None]:
         yield
     finally:
         if _provider is not None:
-            _provider.shutdown()
+            _shut_down(_provider)
             _provider = None
 
 
@@ -88,6 +91,15 @@ class RequestSpan:
         self._span.set_attributes({"http.route": route, "tallymark.request_id": request_id})
 
 
+def _shut_down(provider: "TracerProvider") -> None:
+    """Send what is left, unless the collector takes too long: a stop does not wait for it."""
+    sending = threading.Thread(target=provider.shutdown, name="last traces", daemon=True)
+    sending.start()
+    sending.join(SHUTDOWN_SECONDS)
+    if sending.is_alive():
+        log.warning("the last traces are not sent", reason="the collector does not answer")
+
+
 def _new_provider() -> "TracerProvider | None":
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -99,7 +111,11 @@ def _new_provider() -> "TracerProvider | None":
         log.error("traces are not sent", reason=reason)
         return None
     name = os.environ.get("OTEL_SERVICE_NAME", "tallymark")
-    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
+    provider = TracerProvider(
+        resource=Resource.create({SERVICE_NAME: name}),
+        # It is done by exporting(), which does not wait for long.
+        shutdown_on_exit=False,
+    )
     try:
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     except ValueError as error:

@@ -1,7 +1,10 @@
 """What access keeps on the disk, beside the spool: for the service's own eyes, and always whole."""
 
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -53,17 +56,26 @@ class KeysFile:
 def kept_secret(path: Path) -> bytes:
     """Return the random bytes of a file, which is made if it is not there. Raises OSError."""
     if not path.exists():
-        fresh = _written_beside(path, secrets.token_bytes(SECRET_BYTES))
-        try:
-            os.link(fresh, path)
-        except FileExistsError:
-            pass  # Another worker was faster: all have its secret.
-        finally:
-            fresh.unlink()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _alone(path.with_name(f".{path.name}.lock")):
+            # Else another worker was faster: all have its secret.
+            if not path.exists():
+                replace(path, secrets.token_bytes(SECRET_BYTES))
     secret = path.read_bytes()
     if len(secret) < SECRET_BYTES:
         raise OSError(f"{path} is damaged: remove it, and start again")
     return secret
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    # As the spool's folders are locked. A hard link, which one alone can make, some disks lack.
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def replace(path: Path, content: bytes) -> None:

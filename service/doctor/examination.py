@@ -9,6 +9,7 @@ from service.database.failures import first_line
 from service.database.migrations import DatabaseError, check_server, connect_or_explain
 from service.doctor.findings import Finding, Status, wrong
 from service.doctor.jobs import check_freshness, check_jobs, check_workers
+from service.doctor.rights import check_rights
 from service.doctor.schema import check_migrations, check_retention, check_roles, check_version
 from service.doctor.server import check_clock, check_connections, check_settings
 from service.doctor.spool import check_spool, database_identity
@@ -18,6 +19,7 @@ CHECKS = (
     check_version,
     check_migrations,
     check_roles,
+    check_rights,
     check_settings,
     check_workers,
     check_connections,

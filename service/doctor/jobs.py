@@ -11,8 +11,6 @@ from service.settings import Settings
 BEHIND = load_query("behind")
 MOST_BEHIND = {"minute": 900.0, "quarter_hour": 3600.0, "daily": 60 * 3600.0}
 """Seconds that what an aggregate has taken in may be old, by the width of its buckets."""
-WITHOUT_EVENTS = 1e10
-"""Seconds: what was refreshed before there was an event has taken in nothing."""
 
 WORKERS = """
 select current_setting('timescaledb.max_background_workers')::integer,
@@ -85,7 +83,7 @@ def check_freshness(connection: Connection, _: Settings) -> Iterator[Finding]:
     oldest = 0.0
     for name, behind in connection.execute(BEHIND).fetchall():
         width = next(width for width in MOST_BEHIND if name.endswith(width))
-        if behind is None or behind > WITHOUT_EVENTS:
+        if behind is None:
             continue
         oldest = max(oldest, behind)
         if behind > MOST_BEHIND[width]:

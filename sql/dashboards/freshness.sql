@@ -34,7 +34,8 @@ with aggregate (name, width) as (
 ), summary as (
     select
         name,
-        nullif(min(lower(range)) filter (where upper(range) = 'infinity'), '-infinity') as complete_until,
+        -- What ends before anybody's time holds nothing.
+        min(lower(range)) filter (where upper(range) = 'infinity' and lower(range) > '0001-01-01') as complete_until,
         count(*) filter (where upper(range) < 'infinity') as ranges,
         sum(extract(epoch from upper(range) - lower(range)))
             filter (where upper(range) < 'infinity' and lower(range) > '-infinity') as seconds,

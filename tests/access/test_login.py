@@ -1,16 +1,21 @@
 """The dashboard by a login: a form that works without JavaScript, and a signed cookie."""
 
+import errno
 import html
+import os
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import httpx
 import pytest
 from itsdangerous import TimestampSigner
 
 from service.access.cookies import COOKIE, Cookies
+from service.access.files import kept_secret
 from service.access.keys import id_of
 from service.access.records import records
 from tests.access.support import asking_service
@@ -197,6 +202,33 @@ def test_the_secret_is_made_once_and_only_its_owner_reads_it(
     secret = tmp_path / "login-secret"
     assert len(secret.read_bytes()) == 32
     assert secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_many_at_once_have_one_secret_on_a_disk_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "new" / "login-secret"
+    together = Barrier(8)
+
+    def start(_: int) -> bytes:
+        together.wait(60)
+        return kept_secret(path)
+
+    with ThreadPoolExecutor(8) as starts:
+        assert set(starts.map(start, range(8))) == {path.read_bytes()}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_secret_is_read_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = kept_secret(tmp_path / "login-secret")
+    monkeypatch.setattr(os, "open", None)
+    assert kept_secret(tmp_path / "login-secret") == secret
 
 
 def test_a_secret_that_is_given_serves_several_instances(

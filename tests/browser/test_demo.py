@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import BrowserContext, expect
 
@@ -15,6 +16,8 @@ from tests.browser.support import (
     copy_of_client,
     posts_of,
 )
+from tests.browser.test_login import log_in
+from tests.browser.test_looks import NARROWEST, SCHEMES, assert_accessible, keep_screenshot
 from tests.support.databases import Database
 
 pytestmark = pytest.mark.browser
@@ -123,3 +126,53 @@ def test_an_event_that_is_refused_is_shown_and_holds_up_no_other(
         expect(demo.events("stored")).to_have_count(1)
         expect(demo.events("refused")).to_contain_text("413")
     assert demo.types() == ["click"]
+
+
+def test_where_keys_are_required_it_says_what_is_missing_and_takes_a_key(
+    demo: Demo, console: Console, asking: httpx.Client, keys: dict[str, str]
+) -> None:
+    console.expect(FAILED_REQUEST)
+    page, service = demo.page, str(asking.base_url).rstrip("/")
+    demo.open(f"{service}/demo/")
+    demo.expect_said("the service takes events only with a write key, and this page has none")
+    expect(demo.events("refused")).to_contain_text("401")
+    expect(page.locator("#counts-note")).to_have_text(
+        "The counts are for who has logged in: log in"
+    )
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert_accessible(page)
+        keep_screenshot(page, f"key-{scheme}")
+    page.set_viewport_size({"width": NARROWEST, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") == NARROWEST
+    field = page.get_by_label("Write key")
+    field.fill(keys["read 2"])
+    field.press("Enter")
+    demo.expect_said("the key is none that writes")
+    field.fill(f" {keys['write 2']} ")
+    page.get_by_role("button", name="Use it").press("Space")
+    demo.expect_stored(1)
+    expect(page).to_have_url(f"{service}/demo/")
+    expect(field).to_be_hidden()
+    page.reload()
+    demo.expect_stored(1)
+    demo.click()
+    demo.expect_stored(2)
+    urls = [payload["url"] for kind, payload in demo.rows() if kind == "view"]
+    assert urls == [f"{service}/demo/"] * 2, "the key is no part of it"
+    page.goto(f"{service}/login")
+    log_in(page, keys["read 2"])
+    expect(page).to_have_url(re.compile("/dashboard/"))
+    demo.open(f"{service}/demo/")
+    expect(page.locator("#counts [data-type=total]")).to_contain_text("4 +1")
+
+
+def test_a_key_in_the_address_is_taken_and_is_no_part_of_a_view(
+    demo: Demo, asking: httpx.Client, console: Console, keys: dict[str, str]
+) -> None:
+    console.expect(FAILED_REQUEST)  # The counts take a login.
+    page = str(asking.base_url.join("/demo/?x=1"))
+    demo.open(f"{page}&key={keys['write 1']}").expect_stored(1)
+    expect(demo.page).to_have_url(page)
+    ((_, payload),) = demo.rows()
+    assert payload["url"] == page

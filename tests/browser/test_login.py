@@ -64,6 +64,37 @@ def test_it_works_without_javascript(browser: Browser, asking: httpx.Client, key
         expect(page).to_have_url(re.compile("/login"))
 
 
+@pytest.mark.parametrize("width", [1200, NARROWEST])
+def test_the_dashboard_logs_out_by_keyboard(
+    page: Page, console: Console, asking: httpx.Client, key: str, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"{asking.base_url}/dashboard/")
+    log_in(page, key)
+    button = page.get_by_role("button", name="Log out")
+    expect(button).to_be_visible()
+    expect(page.locator("#live b")).to_have_text(re.compile(r"\d"))
+    assert_accessible(page)
+    page.screenshot(path=SCREENSHOTS / f"dashboard-log-out-{width}.png")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.locator("#theme").focus()
+    page.keyboard.press("Tab")
+    expect(button).to_be_focused()
+    console.expect(FAILED_REQUEST)  # What is still asked for when the login ends.
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/login"))
+    assert page.context.cookies() == []
+    page.goto(f"{asking.base_url}/dashboard/")
+    expect(page).to_have_url(re.compile("/login"))
+
+
+def test_where_nobody_logs_in_nobody_logs_out(page: Page, service: httpx.Client) -> None:
+    page.goto(f"{service.base_url}/dashboard/")
+    expect(page.locator("#theme")).to_be_visible()
+    expect(page.locator("#log-out")).to_be_hidden()
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_axe_finds_nothing(
     page: Page, console: Console, asking: httpx.Client, scheme: Scheme

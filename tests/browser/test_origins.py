@@ -53,6 +53,25 @@ def test_an_origin_that_is_allowed_sends_by_its_own_worker(
     assert demo.types() == ["view", "click"]
 
 
+COMPRESSED = """async (service) => {
+    const batch = '[{"user_id": "ann", "event_type": "view", "payload": {"url": "/"}}]';
+    const stream = new Blob([batch]).stream().pipeThrough(new CompressionStream("gzip"));
+    const body = await new Response(stream).arrayBuffer();
+    const headers = { "Content-Type": "application/json", "Content-Encoding": "gzip" };
+    const answer = await fetch(`${service}/events/batch`, { method: "POST", headers, body });
+    return answer.status;
+}"""
+
+
+def test_a_page_of_its_may_send_a_compressed_batch(
+    demo: Demo, console: Console, origin: str, allowing_service: str
+) -> None:
+    console.expect(FAILED_REQUEST)  # For the icon, which a stylesheet does not name.
+    demo.page.goto(f"{origin}/demo.css")
+    assert demo.page.evaluate(COMPRESSED, allowing_service) == 202
+    assert demo.types() == ["view"]
+
+
 def test_the_page_may_name_its_service_itself(
     demo: Demo, tmp_path: Path, open_service: str
 ) -> None:

@@ -20,6 +20,7 @@ class Roles(NamedTuple):
     service_url: str
     service: str
     """The name of the service's role."""
+    owner: str
 
 
 def as_role(url: str, role: str) -> str:
@@ -38,12 +39,16 @@ def separate_roles(url: str, *, migrated: bool = True) -> Iterator[Roles]:
             temporary_role(connection, "login password 'hush'") as service,
         ):
             _may_make(connection, owner)
-            roles = Roles(as_role(url, owner), as_role(url, service), service)
+            roles = Roles(as_role(url, owner), as_role(url, service), service, owner)
             if migrated:
                 migrate(roles.owner_url)
                 member = sql.SQL("grant tallymark_service to {}").format(sql.Identifier(service))
                 connection.execute(member)
-            yield roles
+            try:
+                yield roles
+            finally:
+                # A job that runs has rows of the catalog that are dropped with its owner.
+                connection.execute("select _timescaledb_functions.stop_background_workers()")
 
 
 def _may_make(connection: Database, owner: str) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -16,11 +18,13 @@ from psycopg import errors
 from structlog.testing import capture_logs
 
 from service.database.connections import CONNECTION
-from service.database.migrations import DatabaseError
+from service.database.migrations import DatabaseError, load_migrations, migrate
 from service.database.preparation import prepare
 from service.database.retention import refresh_beside, set_retention
+from service.doctor import examine
 from service.events import new_event_id
 from service.ingest.store import Store
+from service.settings import Settings
 from tests.deployment.roles import Roles, separate_roles
 from tests.embedded.conftest import eventually
 from tests.http.support import event, events_in
@@ -200,6 +204,95 @@ def test_its_outage_is_spooled_and_replayed(roles: Roles, tmp_path: Path) -> Non
         wait_until_replayed(service.base_url)
         with psycopg.connect(roles.service_url) as connection:
             eventually(lambda: events_in(connection) == 1, 60)
+
+
+# Rights that are too many
+
+TABLES = """
+select pg_class.oid::regclass::text || ' ' || privilege_type
+from pg_class cross join aclexplode(relacl)
+where relnamespace = 'public'::regnamespace and grantee = 'tallymark_service'::regrole
+"""
+NEEDED = "select relation::text || ' ' || privilege from service_rights()"
+EVERYBODY_CREATES = "select has_schema_privilege('public', 'public', 'create')"
+
+
+def migrate_up_to(url: str, version: int, folder: Path) -> None:
+    """Apply the migrations as they were when this version was the newest."""
+    for migration in load_migrations():
+        if migration.version <= version:
+            (folder / migration.name).write_bytes(migration.statements)
+    migrate(url, folder)
+
+
+def test_the_service_may_do_what_it_needs_and_no_more(
+    empty_database_url: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("create table others (secret text)")
+        migrate_up_to(empty_database_url, 15, tmp_path)
+        may_read = "select has_table_privilege('tallymark_service', %s, 'select')"
+        assert connection.execute(may_read, ["others"]).fetchone() == (True,), "as it was"
+        migrate(empty_database_url)
+        connection.execute("create table later ()")
+        for table in ("others", "later", "sites", "rejected_events", "schema_dashboards"):
+            assert connection.execute(may_read, [table]).fetchone() == (False,), table
+        needed = connection.execute(NEEDED).fetchall()
+        assert sorted(connection.execute(TABLES).fetchall()) == sorted(needed)
+        connection.execute("grant delete on events to tallymark_service")
+        connection.execute("revoke select on keys from tallymark_service")
+        connection.execute("call grant_service_access()")
+        assert sorted(connection.execute(TABLES).fetchall()) == sorted(needed)
+
+
+def test_nobody_makes_things_in_public_unasked(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        # As it was before PostgreSQL 15.
+        connection.execute("grant create on schema public to public")
+        migrate(empty_database_url)
+        assert connection.execute(EVERYBODY_CREATES).fetchone() == (False,)
+
+
+def test_the_owner_of_events_may_still_migrate(empty_database_url: str, tmp_path: Path) -> None:
+    with separate_roles(empty_database_url, migrated=False) as roles:
+        migrate_up_to(roles.owner_url, 15, tmp_path)
+        with psycopg.connect(empty_database_url, autocommit=True) as administrator:
+            administrator.execute("grant create on schema public to public")
+            administrator.execute(f"revoke create on schema public from {roles.owner}".encode())
+            migrate(empty_database_url)
+            assert administrator.execute(EVERYBODY_CREATES).fetchone() == (False,)
+        with psycopg.connect(roles.owner_url) as owner:
+            owner.execute("create table mine ()")
+            owner.rollback()
+
+
+def test_doctor_tells_of_rights_that_are_too_many(empty_database_url: str, tmp_path: Path) -> None:
+    def told(url: str, **settings: Any) -> str:
+        given = {"database_url": url, "spool_directory": tmp_path / "spool", **settings}
+        findings = examine(Settings.model_validate(given))
+        return " ".join(one.found for one in findings if one.check == "rights")
+
+    with (
+        psycopg.connect(empty_database_url, autocommit=True) as administrator,
+        separate_roles(empty_database_url, migrated=False) as roles,
+    ):
+        # The owner may not take from all what is not its own.
+        administrator.execute("grant create on schema public to public")
+        migrate(roles.owner_url)
+        assert administrator.execute(EVERYBODY_CREATES).fetchone() == (True,)
+        administrator.execute(f"grant tallymark_service to {roles.service}".encode())
+        assert told(roles.service_url) == "Everybody may create in the schema public"
+        administrator.execute("revoke create on schema public from public")
+        assert told(roles.service_url) == "Nobody may do more than is needed"
+        for statement, excess in (
+            ("grant delete on events to {}", "delete on events"),
+            ("grant create on schema public to {}", "create in the schema public"),
+            ("grant tallymark_privacy to {}", "erase users, without USERS_API"),
+        ):
+            administrator.execute(statement.format(roles.service).encode())
+            assert excess in told(roles.service_url)
+        assert "erase users" not in told(roles.service_url, users_api=True)
+        assert re.search(r"it needs: .* and \d+ more", told(roles.owner_url))
 
 
 # Starts

@@ -121,6 +121,13 @@ def test_a_preflight_for_json_is_answered(allowing: httpx.Client) -> None:
     assert answer.headers["x-request-id"]
 
 
+def test_a_preflight_for_a_compressed_batch_is_answered(allowing: httpx.Client) -> None:
+    wanted = {"Access-Control-Request-Headers": "authorization, content-encoding, content-type"}
+    answer = allowing.options("/events/batch", headers=PREFLIGHT | wanted)
+    assert answer.status_code == 200
+    assert "Content-Encoding" in answer.headers["access-control-allow-headers"]
+
+
 @pytest.mark.parametrize("origin", ["https://example.com", "http://www.example.com", "null"])
 def test_an_origin_that_is_not_listed_gets_nothing(allowing: httpx.Client, origin: str) -> None:
     answer = allowing.post("/events", json=event(), headers={"Origin": origin})

@@ -82,6 +82,27 @@ def test_ready_says_how_far_behind_each_aggregate_is(database_url: str) -> None:
             assert set(behind(client) or {}) == {*LEVELS, *BREAKDOWN_LEVELS}
 
 
+# As a refresh leaves it that found nothing to refresh, and ended at PostgreSQL's first timestamp.
+BEFORE_ALL_TIME = """
+update _timescaledb_catalog.continuous_aggs_materialization_invalidation_log
+set lowest_modified_value = -210866803200000000
+where greatest_modified_value = 9223372036854775807
+"""
+BEHIND = "select behind, complete_until - now() from ops.freshness"
+
+
+def test_nothing_is_behind_by_thousands_of_years(quiet_url: str) -> None:
+    with connect(quiet_url) as connection:
+        assert connection.execute(BEFORE_ALL_TIME).rowcount == len({*LEVELS, *BREAKDOWN_LEVELS})
+        assert set(connection.execute(BEHIND).fetchall()) == {(None, None)}
+        with (
+            running_service(database_url=quiet_url) as url,
+            httpx.Client(base_url=url) as client,
+        ):
+            eventually(lambda: behind(client) is not None, 20)
+            assert behind(client) == dict.fromkeys((*LEVELS, *BREAKDOWN_LEVELS))
+
+
 def test_a_service_that_can_not_say_it_is_ready(database_url: str) -> None:
     with connect(database_url) as connection:
         connection.execute("alter view stale_ranges rename to other_ranges")

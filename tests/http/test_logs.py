@@ -185,6 +185,15 @@ def lines_after(process: tuple[httpx.Client, Path], before: str) -> list[str]:
     return text.splitlines()[:-1]
 
 
+def test_what_is_no_request_is_one_line(process: tuple[httpx.Client, Path]) -> None:
+    client, log = process
+    before = log.read_text()
+    assert b" 400 " in exchange(client.base_url, b"GET\r\n\r\n").split(b"\r\n")[0]
+    (line,) = lines_after(process, before)
+    entry = json.loads(line)
+    assert (entry["event"], entry["status"]) == ("connection refused", 400)
+
+
 def test_the_start_and_the_stop_of_each_worker_are_a_line(
     shared_database_url: str, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Traces: what an OTLP collector on loopback receives of a service, and nothing without one."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -75,7 +76,9 @@ def collector() -> Iterator[Collector]:
 
 
 @contextmanager
-def traced(database_url: str, folder: Path, endpoint: str) -> Iterator[ServiceProcess]:
+def traced(
+    database_url: str, folder: Path, endpoint: str, **variables: str
+) -> Iterator[ServiceProcess]:
     """Have a service run that sends its traces somewhere."""
     process = ServiceProcess(
         database_url,
@@ -83,6 +86,7 @@ def traced(database_url: str, folder: Path, endpoint: str) -> Iterator[ServicePr
         OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
         OTEL_EXPORTER_OTLP_COMPRESSION="none",
         OTEL_BSP_SCHEDULE_DELAY="100",
+        **variables,
     )
     with process.running():
         yield process
@@ -128,6 +132,24 @@ def test_a_collector_that_is_away_is_in_nobodys_way(database_url: str, tmp_path:
             answer = httpx.post(f"{process.base_url}/events", json=event(), timeout=60)
             assert answer.status_code == 202
         assert process.terminate(60) == 0
+
+
+def test_a_stop_does_not_wait_for_a_collector_that_never_answers(
+    database_url: str, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        deaf.settimeout(60)
+        endpoint = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        # It alone would hold up a stop for 30 seconds.
+        patient = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600"}
+        with traced(database_url, tmp_path, endpoint, **patient) as process:
+            answer = httpx.post(f"{process.base_url}/events", json=event(), timeout=60)
+            assert answer.status_code == 202
+            taken, _ = deaf.accept()
+            with taken:
+                assert taken.recv(4) == b"POST"
+                assert process.terminate(20) == 0
+    assert "the last traces are not sent" in (tmp_path / "log").read_text()
 
 
 def test_without_an_endpoint_nothing_of_it_is_loaded() -> None:
