@@ -17,17 +17,21 @@ export const figures = {
       view.previous && get(BY_TYPE, view.query(view.previous)),
     ]);
     const isEmpty = totalOf(counts) === 0;
-    const latest = isEmpty ? (await get("events", { site: view.state.site, limit: 1 })).events[0] : null;
-    return { counts, before, isEmpty, latest };
+    const latest = isEmpty ? await latestOf(view, get) : null;
+    // A first event of today hides all those that are long ago, such as the sample data.
+    const isNew = !isEmpty && before && totalOf(before) === 0;
+    const older = isNew ? await latestOf(view, get, { end_date: view.previous.end, tz: view.state.tz }) : null;
+    return { counts, before, isEmpty, latest, older };
   },
 
-  show({ counts, before, isEmpty, latest }, view) {
+  show({ counts, before, isEmpty, latest, older }, view) {
     for (const type of ["view", "click", "location"]) {
       showFigure(type, counts[type] ?? 0, before && (before[type] ?? 0));
     }
     showFigure("all", totalOf(counts), before && totalOf(before));
-    nothing.hidden = !isEmpty;
+    nothing.hidden = !isEmpty && !older;
     if (isEmpty) nothing.replaceChildren(...nothingThere(latest, view));
+    else if (older) nothing.replaceChildren(...leadTo(older, "The latest event before is", view));
   },
 };
 
@@ -55,6 +59,8 @@ export function markChosen(series) {
   }
 }
 
+const latestOf = async (view, get, until) => (await get("events", { site: view.state.site, limit: 1, ...until })).events[0];
+
 const totalOf = (counts) => Object.values(counts).reduce((sum, one) => sum + one, 0);
 
 function showFigure(series, number, before) {
@@ -73,13 +79,17 @@ function showFigure(series, number, before) {
 const delta = (textContent) => Object.assign(document.createElement("span"), { className: "delta", textContent });
 
 // Where events are, if they are not here: with sample data, or a clock that is elsewhere.
-function nothingThere(latest, { state, link }) {
+function nothingThere(latest, view) {
   const none = "There are no events at this site yet. ";
+  if (latest) return leadTo(latest, "No events in this range. The latest is", view);
   // The demo's are of the first site.
-  if (!latest) return state.site === "1" ? [none, anchor("../demo/", "The demo"), " sends some."] : [none];
-  const date = localTime(Date.parse(latest.timestamp), state.tz).slice(0, 10);
+  return view.state.site === "1" ? [none, anchor("../demo/", "The demo"), " sends some."] : [none];
+}
+
+function leadTo({ timestamp }, what, { state, link }) {
+  const date = localTime(Date.parse(timestamp), state.tz).slice(0, 10);
   const there = link({ range: "custom", from: addDays(date, -29), to: date });
-  return [`No events in this range. The latest is of ${day(date)}: `, anchor(there, "show the 30 days up to it"), "."];
+  return [`${what} of ${day(date)}: `, anchor(there, "show the 30 days up to it"), "."];
 }
 
 function anchor(href, text) {

@@ -1,6 +1,7 @@
 """The dashboard without events, without its database, with a service that fails, and live."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -64,6 +65,21 @@ def test_where_events_are_elsewhere_the_page_leads_there(
     dashboard.expect_state(range="custom", **{"from": "2025-04-29", "to": "2025-05-28"})
     assert dashboard.shown().figures["all"] == 1
     assert dashboard.rows("#pages") == [("/only", 1)]
+    expect(nothing).to_be_hidden()
+
+
+def test_a_first_event_does_not_hide_those_of_long_ago(
+    dashboard: Dashboard, database: Database
+) -> None:
+    database.execute(STORE_VIEW, (NOW,))
+    database.execute(STORE_VIEW, (datetime.now(UTC),))
+    dashboard.open("?range=30d&tz=UTC")
+    assert dashboard.shown().figures["all"] == 1
+    nothing = dashboard.page.locator("#nothing")
+    expect(nothing).to_contain_text("The latest event before is of 28 May 2025")
+    nothing.get_by_role("link").click()
+    dashboard.expect_state(range="custom", **{"from": "2025-04-29", "to": "2025-05-28"})
+    assert dashboard.shown().figures["all"] == 1
     expect(nothing).to_be_hidden()
 
 
