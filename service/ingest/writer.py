@@ -18,6 +18,7 @@ from typing import Self
 
 import structlog
 
+from service.beside import comes
 from service.database.connections import within
 from service.database.failures import Failure, first_line
 from service.events import Event
@@ -197,13 +198,7 @@ class Writer:
                     await self._presence.probe()
 
     async def _is_due(self) -> bool:
-        if not self._due.is_set():
-            try:
-                async with asyncio.timeout(PROBE_SECONDS):
-                    await self._due.wait()
-            except TimeoutError:
-                return False
-        return True
+        return self._due.is_set() or await comes(self._due, within=PROBE_SECONDS)
 
     def _begin_group(self, tasks: asyncio.TaskGroup) -> None:
         if not self._queue or len(self._groups) >= self._most_groups:
