@@ -6,7 +6,7 @@ DATABASE_URL, which it drops afterwards, and measures the service there; its pol
 
 import json as jsons
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -114,7 +114,9 @@ def main(
                     print_configuration(console, configuration)
                 disks[events] = _load(url, events)
                 console.print(f"{events:,} events: {disks[events]}", highlight=False)
-                points += _measure(url, events, loads, rounds)
+                for point in _measure(url, events, loads, rounds):
+                    points.append(point)
+                    console.print(f"over {point.found.connections:,}: {point.found}")
     except (RunError, GeneratorError) as error:
         sys.exit(f"tallymark: {error}")
     console.print(_table(points))
@@ -139,12 +141,10 @@ def _load(url: str, events: int) -> Disk:
     return Disk(float(before / converted), float(after / converted), float(aggregates / events))
 
 
-def _measure(url: str, events: int, loads: Sequence[Load], rounds: int) -> list[Point]:
+def _measure(url: str, events: int, loads: Sequence[Load], rounds: int) -> Iterator[Point]:
     cases = [(SINGLE, load) for load in loads] + [(BATCHED, loads[len(loads) // 2])]
-    return [
-        Point(events, measure(CASES[name], load, url, set()))
-        for _, (name, load) in product(range(rounds), cases)
-    ]
+    for _, (name, load) in product(range(rounds), cases):
+        yield Point(events, measure(CASES[name], load, url, set()))
 
 
 def _table(points: Sequence[Point]) -> Table:
