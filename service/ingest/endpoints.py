@@ -28,7 +28,9 @@ from service.problems import Problem, ProblemKind
 from service.rounding import Rounding
 
 
-def routes(writer: Writer, access: Access, *, waiting_bytes: int, rounded: Rounding) -> list[Route]:
+def routes(
+    writer: Writer, access: Access, *, waiting_bytes: int, rounded: Rounding | None
+) -> list[Route]:
     """Return the routes of ingest, that of POST /events first.
 
     So many bytes of bodies may be arriving, or wait to be parsed; one more is answered 503. Events
@@ -77,7 +79,12 @@ class PostEvent:
     """
 
     def __init__(
-        self, writer: Writer, access: Access, patience: Patience, room: Room, rounded: Rounding
+        self,
+        writer: Writer,
+        access: Access,
+        patience: Patience,
+        room: Room,
+        rounded: Rounding | None,
     ) -> None:
         self._writer = writer
         self._admission = access.admission
@@ -101,9 +108,11 @@ class PostEvent:
         refuse_parameters(scope)
         body = await read_body(scope, receive, EVENT, self._patience, self._room)
         try:
-            event = self._rounded(parse_event(body, key.site_id or DEFAULT_SITE))
+            event = parse_event(body, key.site_id or DEFAULT_SITE)
         except InvalidEventError as error:
             raise invalid_event(error) from None
+        if self._rounded is not None:
+            event = self._rounded(event)
         late = 0
         if self._late_events is not None:
             late = self._late_events.count(key, [event])
