@@ -11,13 +11,13 @@ COORDINATES = ("latitude", "longitude")
 Rounding = Callable[[Event], Event]
 
 
-def rounding(decimals: int | None) -> Rounding:
-    """Return what rounds the coordinates of a location to so many decimals; None: to none less.
+def rounding(decimals: int | None) -> Rounding | None:
+    """Return what rounds the coordinates of a location to so many decimals; None: nothing does.
 
     A decimal is 11 km, two are 1.1 km, three 110 m.
     """
     if decimals is None:
-        return lambda event: event
+        return None
 
     def rounded(event: Event) -> Event:
         if event.event_type != "location":

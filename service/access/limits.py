@@ -47,6 +47,11 @@ class Buckets:
             self._forget(now)
         return 0.0
 
+    def give_back(self, name: Hashable, amount: int) -> None:
+        """Let what was spent count as if it had not been."""
+        if name in self._full_at:
+            self._full_at[name] -= amount * self._seconds_each
+
     def _forget(self, now: float) -> None:
         self._full_at = {name: at for name, at in self._full_at.items() if at > now}
         self._most = max(MOST_BUCKETS, 2 * len(self._full_at))
@@ -78,14 +83,22 @@ class LateEvents:
         self._buckets = Buckets(per_minute / MINUTE, per_minute)
         self._after = after_minutes * 60 * MICROSECONDS
 
-    def count(self, key: Key, events: Sequence[Event]) -> None:
-        """Count those that are late. Raises Problem where they are too many: none may be kept."""
+    def count(self, key: Key, events: Sequence[Event]) -> int:
+        """Count those that are late, and return how many there are.
+
+        Raises Problem where they are too many: none may be kept.
+        """
         before = time.time_ns() // 1000 - self._after
         late = sum(event.timestamp < before for event in events)
         if late and (wait := self._buckets.spend(key.id, late)):
             raise Problem(
                 ProblemKind.TOO_MANY_LATE_EVENTS, NOTHING_STORED, headers=_retry_after(wait)
             )
+        return late
+
+    def give_back(self, key: Key, late: int) -> None:
+        """Count so many less: they were not kept, and will be sent again."""
+        self._buckets.give_back(key.id, late)
 
 
 def _buckets(per_second: float | None) -> Buckets | None:

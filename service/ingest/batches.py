@@ -18,6 +18,7 @@ from service.events import (
     parse_event,
 )
 from service.problems import NOTHING_STORED, FieldError, Problem, ProblemKind
+from service.rounding import Rounding
 
 MAX_EVENTS = 10_000
 MAX_VALUES = 1_000_000
@@ -30,8 +31,11 @@ Parsed = Event | InvalidEventError
 """What became of one of the events sent."""
 
 
-def parse_batch(body: bytes, media_type: str, site_id: int = DEFAULT_SITE) -> list[Parsed]:
-    """Return what was sent, in its order: events, and why others are none.
+def parse_batch(
+    body: bytes, media_type: str, site_id: int = DEFAULT_SITE, rounded: Rounding | None = None
+) -> list[Parsed]:
+    """Return what was sent, in its order: events, rounded where that is asked for, and why others
+    are none.
 
     JSON is an array; NDJSON has an event a line, blank lines don't count. Without one of their
     types, what begins with [ is an array. Raises Problem where the whole is no batch.
@@ -42,6 +46,9 @@ def parse_batch(body: bytes, media_type: str, site_id: int = DEFAULT_SITE) -> li
     parsed = _parse_array(body, site_id) if array else list(_parse_lines(body, site_id))
     if not parsed:
         raise _no_batch("Must hold at least one event")
+    if rounded is not None:
+        parsed = [rounded(one) if isinstance(one, Event) else one for one in parsed]
+    # What differs in nothing that is stored is the same.
     _refuse_second_contents(parsed)
     return parsed
 

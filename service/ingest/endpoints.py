@@ -28,7 +28,9 @@ from service.problems import Problem, ProblemKind
 from service.rounding import Rounding
 
 
-def routes(writer: Writer, access: Access, *, waiting_bytes: int, rounded: Rounding) -> list[Route]:
+def routes(
+    writer: Writer, access: Access, *, waiting_bytes: int, rounded: Rounding | None
+) -> list[Route]:
     """Return the routes of ingest, that of POST /events first.
 
     So many bytes of bodies may be arriving, or wait to be parsed; one more is answered 503. Events
@@ -48,11 +50,14 @@ def routes(writer: Writer, access: Access, *, waiting_bytes: int, rounded: Round
         expires = writer.deadline()
         site = key.site_id or DEFAULT_SITE
         parsed = await parser.parse(body, coding, media_type, site, expires=expires)
+        late = 0
         if access.late_events is not None:
-            access.late_events.count(key, [one for one in parsed if isinstance(one, Event)])
+            late = access.late_events.count(key, [one for one in parsed if isinstance(one, Event)])
         try:
             kept = await _keep_each_once(parsed, expires)
         except Problem as problem:
+            if access.late_events is not None:
+                access.late_events.give_back(key, late)
             raise for_batch(problem, parsed) from None
         answer = accepted_batch(parsed, kept)
         return Response(answer, status_code=202, media_type="application/json")
@@ -74,7 +79,12 @@ class PostEvent:
     """
 
     def __init__(
-        self, writer: Writer, access: Access, patience: Patience, room: Room, rounded: Rounding
+        self,
+        writer: Writer,
+        access: Access,
+        patience: Patience,
+        room: Room,
+        rounded: Rounding | None,
     ) -> None:
         self._writer = writer
         self._admission = access.admission
@@ -98,14 +108,19 @@ class PostEvent:
         refuse_parameters(scope)
         body = await read_body(scope, receive, EVENT, self._patience, self._room)
         try:
-            event = self._rounded(parse_event(body, key.site_id or DEFAULT_SITE))
+            event = parse_event(body, key.site_id or DEFAULT_SITE)
         except InvalidEventError as error:
             raise invalid_event(error) from None
+        if self._rounded is not None:
+            event = self._rounded(event)
+        late = 0
         if self._late_events is not None:
-            self._late_events.count(key, [event])
+            late = self._late_events.count(key, [event])
         try:
             kept = await self._writer.keep([event])
         except Problem as problem:
+            if self._late_events is not None:
+                self._late_events.give_back(key, late)
             raise for_event(problem, event) from None
         if kept.refused:
             raise Problem(ProblemKind.REFUSED_EVENT, "The event was not stored.")

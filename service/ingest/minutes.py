@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
+from uuid import UUID, uuid4
 
 import psycopg
 import structlog
@@ -48,6 +49,8 @@ class Minute:
     refused: int = 0
     spool_bytes: int = 0
     """At its end."""
+    report_id: UUID = field(default_factory=uuid4)
+    """Names its row, which may be written twice where nobody knows whether it was."""
 
     @property
     def is_quiet(self) -> bool:
@@ -76,6 +79,7 @@ class Minute:
             "replayed": self.replayed,
             "refused": self.refused,
             "spool_bytes": self.spool_bytes,
+            "report_id": self.report_id,
         }
 
     def percentile(self, share: float) -> float | None:

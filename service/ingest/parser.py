@@ -3,7 +3,6 @@
 import asyncio
 import time
 
-from service.events import Event
 from service.ingest.batches import Parsed, parse_batch
 from service.ingest.bodies import BATCH
 from service.ingest.inflating import inflate
@@ -15,7 +14,7 @@ from service.rounding import Rounding
 class Parser:
     """Parses the bodies of batches, in a thread: other requests have their turn meanwhile."""
 
-    def __init__(self, room: Room, rounded: Rounding) -> None:
+    def __init__(self, room: Room, rounded: Rounding | None) -> None:
         self._room = room
         self._rounded = rounded
         # One at a time, so that few are held inflated and as objects.
@@ -46,5 +45,5 @@ class Parser:
             self._room.give_back(size)
 
     def _parse(self, body: bytes, coding: str, media_type: str, site_id: int) -> list[Parsed]:
-        parsed = parse_batch(inflate(body, coding, BATCH.max_bytes), media_type, site_id)
-        return [self._rounded(one) if isinstance(one, Event) else one for one in parsed]
+        text = inflate(body, coding, BATCH.max_bytes)
+        return parse_batch(text, media_type, site_id, self._rounded)

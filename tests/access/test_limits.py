@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from service.access import limits
 from service.access.limits import Buckets
 from tests.access.support import asking_service, auth
+from tests.embedded.conftest import eventually
 from tests.http.support import assert_problem, event
-from tests.support.databases import Database
+from tests.support.databases import Database, blocked_table
 from tests.support.services import running_service
 
 
@@ -54,21 +55,29 @@ def test_what_is_more_than_a_bucket_holds_waits_until_it_is_full() -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(
-    steps=st.lists(st.tuples(st.integers(0, 20), st.integers(1, 8)), max_size=60),
+    steps=st.lists(
+        st.tuples(st.integers(0, 20), st.integers(1, 8), st.sampled_from([0, 0, 1, 9])), max_size=60
+    ),
     holds=st.integers(1, 6),
 )
-def test_a_bucket_is_one_that_is_counted_by_hand(steps: list[tuple[int, int]], holds: int) -> None:
-    """By tokens that are in it, which is how the books have it."""
+def test_a_bucket_is_one_that_is_counted_by_hand(
+    steps: list[tuple[int, int, int]], holds: int
+) -> None:
+    """By tokens that are in it, which is how the books have it; some are given back later."""
     clock = Clock()
     buckets = Buckets(1, holds, clock)
     tokens = float(holds)
-    for pause, amount in steps:
+    for pause, amount, back_after in steps:
         clock.now += pause / 4
         tokens = min(holds, tokens + pause / 4)
         wait = buckets.spend("a", amount)
         missing = min(amount, holds) - tokens
         assert wait == max(0.0, missing)
         tokens -= 0 if wait else amount
+        if back_after and not wait:
+            clock.now += back_after
+            tokens = min(holds, tokens + back_after + amount)
+            buckets.give_back("a", amount)
 
 
 def test_buckets_that_are_full_again_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,3 +172,35 @@ def test_late_events_have_a_quota_by_key(
         assert send(2, *(old(60) for _ in range(10))).status_code == 202
     # Of what was answered 429 nothing is there.
     assert database.execute("select count(*) from events").fetchone() == (20 + 2 + 1 + 1 + 10,)
+
+
+@pytest.mark.native(reason="what keeps one table from being written keeps keys from being read")
+@pytest.mark.usefixtures("no_events")
+@pytest.mark.parametrize("together", [False, True])
+def test_late_events_that_were_not_kept_are_not_counted(
+    shared_database_url: str, keys: dict[str, str], *, together: bool
+) -> None:
+    late = old(60)
+    path, body = ("/events/batch", [late]) if together else ("/events", late)
+    with asking_service(
+        shared_database_url,
+        late_events_per_minute=1,
+        late_after_minutes=10,
+        spool_bytes=0,
+        ingest_deadline_seconds=1,
+    ) as client:
+
+        def send() -> int:
+            answer = client.post(path, json=body, headers=auth(keys["write 1"]))
+            answers.append(answer.status_code)
+            return answers[-1]
+
+        answers: list[int] = []
+        with blocked_table(shared_database_url, native=True):
+            for _ in range(3):
+                send()
+        assert answers == [503] * 3
+        # The service may not know at once that the table is free again.
+        eventually(lambda: send() != 503)
+        assert answers[-1] == 202
+        assert send() == 429

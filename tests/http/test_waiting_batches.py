@@ -32,12 +32,12 @@ class Brake:
         self.parsing = threading.Event()
         self.released = threading.Event()
 
-    def parse(self, body: bytes, media_type: str, site_id: int) -> list[Parsed]:
+    def parse(self, body: bytes, media_type: str, site_id: int, rounded: None) -> list[Parsed]:
         """Return what the body holds, in its time."""
         if SLOW.encode() in body:
             self.parsing.set()
             assert self.released.wait(20)
-        return parse_batch(body, media_type, site_id)
+        return parse_batch(body, media_type, site_id, rounded)
 
 
 @pytest.fixture

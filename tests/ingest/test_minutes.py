@@ -2,11 +2,13 @@
 
 import asyncio
 import math
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import psycopg
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
@@ -125,6 +127,28 @@ def test_minutes_wait_while_the_database_is_away(database_url: str) -> None:
     assert [row["minute"] for row in rows(database_url)] == [
         NOON + timedelta(minutes=number) for number in range(3)
     ]
+
+
+def test_minutes_that_were_written_though_nobody_heard_of_it_are_there_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unheard(_: float, work: Awaitable[None]) -> None:
+        await work
+        raise TimeoutError
+
+    minutes, restarted = Minutes(clock := Clock()), Minutes(clock)
+    minutes.stored(3, 0.010)
+    # As a container that is started again, with the host and pid of the one before.
+    restarted.stored(4, 0.010)
+    clock.seconds += 60
+    with monkeypatch.context() as patched:
+        patched.setattr("service.ingest.minutes.within", unheard)
+        report(database_url, minutes)
+    assert [row["events"] for row in rows(database_url)] == [3]
+    minutes.stored(5, 0.010)
+    report(database_url, minutes, unfinished=True)
+    report(database_url, restarted)
+    assert sorted(row["events"] for row in rows(database_url)) == [3, 4, 5]
 
 
 def test_only_so_many_wait_and_the_newest_are_kept() -> None:

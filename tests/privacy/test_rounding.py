@@ -1,14 +1,18 @@
 """Coordinates are rounded by setting, before they are stored anywhere."""
 
 import json
+import math
 from pathlib import Path
 
 import httpx
 import psycopg
-from hypothesis import given
+import pytest
+import uuid_utils
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.events import parse_event
+from service.events import InvalidEventError, parse_event
+from service.ingest.batches import parse_batch
 from service.ingest.spool.segments import read
 from service.rounding import rounding
 from tests.support.services import running_service
@@ -25,31 +29,52 @@ longitudes = st.floats(-180, 180)
 
 
 @given(latitudes, longitudes, st.integers(0, 15))
+@example(0.0, 32.890542070716464, 14)
 def test_what_is_rounded_is_near_and_still_on_the_globe(
     latitude: float, longitude: float, decimals: int
 ) -> None:
     payload = {"latitude": latitude, "longitude": longitude, "n": 10**30, "u": "é\u2028"}
     event = parse_event(json.dumps(LOCATION | {"payload": payload}).encode())
-    rounded = rounding(decimals)(event)
+    round_ = rounding(decimals)
+    assert round_ is not None
+    rounded = round_(event)
     stored = json.loads(rounded.payload)
     assert rounded._replace(payload=b"") == event._replace(payload=b"")
     for name, given_value in (("latitude", latitude), ("longitude", longitude)):
         assert stored[name] == round(given_value, decimals)
-        assert abs(stored[name] - given_value) <= 0.500001 * 10**-decimals
+        # As near as there is a number.
+        assert abs(stored[name] - given_value) <= 0.500001 * 10**-decimals + math.ulp(given_value)
     assert abs(stored["latitude"]) <= 90
     assert abs(stored["longitude"]) <= 180
     assert stored["n"] == 10**30
     assert stored["u"] == payload["u"]
-    assert rounding(decimals)(rounded) == rounded
+    assert round_(rounded) == rounded
 
 
 def test_nothing_is_rounded_by_default_and_nothing_but_locations() -> None:
-    location = parse_event(json.dumps(LOCATION).encode())
-    assert rounding(None)(location) is location
+    assert rounding(None) is None
     view = parse_event(
         b'{"user_id":"a","event_type":"view","payload":{"url":"/","latitude":1.23456}}'
     )
-    assert rounding(0)(view) is view
+    round_ = rounding(0)
+    assert round_ is not None
+    assert round_(view) is view
+
+
+@pytest.mark.parametrize("decimals", [None, 2])
+def test_events_of_one_id_that_are_the_same_once_they_are_rounded_are_one(
+    decimals: int | None,
+) -> None:
+    event_id = str(uuid_utils.uuid7())
+    events = [
+        LOCATION | {"event_id": event_id, "payload": {"latitude": latitude, "longitude": 13.4}}
+        for latitude in (52.520008, 52.520009, 53)
+    ]
+    parsed = parse_batch(
+        json.dumps(events).encode(), "application/json", rounded=rounding(decimals)
+    )
+    refused = [isinstance(one, InvalidEventError) for one in parsed]
+    assert refused == ([False, True, True] if decimals is None else [False, False, True])
 
 
 def test_what_is_stored_is_rounded(database_url: str) -> None:
