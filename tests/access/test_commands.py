@@ -77,6 +77,11 @@ def test_keys_are_rotated_and_revoked(database_url: str) -> None:
     assert "no key 'x'" in refused(database_url, "keys", "revoke", "x")
 
 
+def test_what_is_no_text_is_told(database_url: str) -> None:
+    assert "UTF-8" in refused(database_url, "sites", "create", "caf\udce9")
+    assert "UTF-8" in refused(database_url, "keys", "create", "write", "--label", "caf\udce9")
+
+
 def test_a_key_s_days_begin_anew_when_it_is_rotated(database_url: str) -> None:
     with records(database_url) as known:
         old = known.create_key("admin", 1, "", timedelta(days=30))

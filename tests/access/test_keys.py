@@ -153,6 +153,9 @@ def test_a_beacon_shows_its_key_in_the_query(asking: httpx.Client, keys: dict[st
         assert_problem(asking.post(f"{path}?key=x", json=body), 401)
         assert_problem(asking.post(f"{path}?key={keys['read 2']}", json=body), 403)
         assert_problem(asking.post(f"{path}?key={keys['write 2']}&x=1", json=body), 400)
+        for other in ("x", keys["write 1"], keys["write 2"]):
+            both = f"{path}?key={keys['write 2']}&key={other}"
+            assert_problem(asking.post(both, json=body), 401)
     # Addresses are kept in many places: keys that read are no part of them.
     assert_problem(asking.get(f"/events?key={keys['read 2']}"), 401)
 

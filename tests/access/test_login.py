@@ -100,6 +100,37 @@ def test_the_cookie_writes_nothing(browser: httpx.Client, keys: dict[str, str]) 
     assert_problem(browser.post("/events/batch", json=[event()]), 401)
 
 
+def test_the_cookie_erases_and_exports_nobody(browser: httpx.Client, keys: dict[str, str]) -> None:
+    log_in(browser, keys["admin all"])
+    assert_problem(browser.get("/users/export?user_id=x"), 401)
+    assert_problem(browser.delete("/users?user_id=x"), 401)
+
+
+def test_the_cookie_is_read_beside_others_that_are_odd(
+    browser: httpx.Client, keys: dict[str, str]
+) -> None:
+    own = log_in(browser, keys["read 1"]).headers["set-cookie"].partition(";")[0]
+    browser.cookies.clear()
+    for other in ('a={"b": 1}', "a b=1", "é=ü", "=", ";;"):
+        for both in (f"{other}; {own}", f"{own}; {other}"):
+            given = [(b"Cookie", both.encode())]
+            assert browser.get(COUNTS, headers=given).status_code == 200, both
+    for forged in (own[:-1], f"{COOKIE}=é", f"{COOKIE}=", f'{COOKIE}="\\777"', COOKIE):
+        assert_problem(browser.get(COUNTS, headers=[(b"Cookie", forged.encode())]), 401)
+
+
+def test_the_dashboard_of_a_key_shows_its_site(browser: httpx.Client, keys: dict[str, str]) -> None:
+    log_in(browser, keys["read 2"])
+    for query, led in (("", "site=2"), ("range=7d&tz=UTC", "range=7d&tz=UTC&site=2")):
+        answer = browser.get(f"/dashboard/?{query}")
+        assert answer.headers["location"] == f"/dashboard/?{led}"
+        assert browser.get(answer.headers["location"]).status_code == 200
+    assert browser.get("/dashboard/?site=1").status_code == 200, "what is asked for is answered"
+    for whole in ("read 1", "read all"):
+        log_in(browser, keys[whole])
+        assert browser.get("/dashboard/").status_code == 200
+
+
 def test_a_key_in_the_header_goes_before_the_cookie(
     browser: httpx.Client, keys: dict[str, str]
 ) -> None:
