@@ -4,6 +4,7 @@ import errno
 import html
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from service.access.records import records
 from tests.access.support import asking_service
 from tests.embedded.conftest import eventually
 from tests.http.support import assert_problem, event
+from tests.support.services import ServiceProcess
 
 SECRET = "a secret of forty characters, or some more"
 COUNTS = "/analytics/event-counts"
@@ -75,6 +77,24 @@ def test_behind_a_trusted_proxy_with_tls_it_is_secure(
     with asking_service(shared_database_url, trusted_proxies=("127.0.0.1",)) as client:
         answer = log_in(client, keys["read 1"], **{"X-Forwarded-Proto": "https"})
         assert "secure" in answer.headers["set-cookie"].lower()
+
+
+@pytest.mark.parametrize(("trusted", "is_secure"), [("127.0.0.0/8", True), ("10.0.0.2", False)])
+def test_a_proxy_of_ipv4_is_known_where_the_service_listens_on_both(
+    shared_database_url: str, keys: dict[str, str], tmp_path: Path, trusted: str, is_secure: bool
+) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    service = ServiceProcess(
+        shared_database_url,
+        tmp_path / "log",
+        HOST="::",
+        KEYS_REQUIRED="true",
+        TRUSTED_PROXIES=trusted,
+    )
+    with service.running(), httpx.Client(base_url=service.base_url, timeout=20) as client:
+        answer = log_in(client, keys["read 1"], **{"X-Forwarded-Proto": "https"})
+    assert ("secure" in answer.headers["set-cookie"].lower()) is is_secure
 
 
 def test_only_keys_that_read_log_in(browser: httpx.Client, keys: dict[str, str]) -> None:
