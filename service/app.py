@@ -1,8 +1,9 @@
 """The application: routes, what is open while it runs, and how errors are answered."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Any, cast
 
 from starlette.applications import Starlette
@@ -168,7 +169,15 @@ def _replay(settings: Settings, spool: Spool, writer: Writer, minutes: Minutes) 
 def _proxies(trusted: tuple[str, ...]) -> list[Middleware]:
     if not trusted:
         return []
-    return [Middleware(cast("Any", ProxyHeadersMiddleware), trusted_hosts=list(trusted))]
+    hosts = [*trusted, *_mapped(trusted)]
+    return [Middleware(cast("Any", ProxyHeadersMiddleware), trusted_hosts=hosts)]
+
+
+def _mapped(trusted: tuple[str, ...]) -> Iterator[str]:
+    """Yield addresses of IPv4 as a socket has them that listens on both (HOST=::)."""
+    for network in map(ip_network, trusted):
+        if network.version == 4:
+            yield f"::ffff:{network.network_address}/{96 + network.prefixlen}"
 
 
 def _cors(origins: tuple[str, ...]) -> list[Middleware]:

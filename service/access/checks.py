@@ -42,7 +42,7 @@ class KeyCheck:
             text = _in_query(scope)
         if text is not None:
             key = await self.valid(text)
-        elif (by_cookie := self.by_cookie(scope)) is not None:
+        elif kind == "read" and (by_cookie := self.by_cookie(scope)) is not None:
             key = by_cookie
         else:
             raise _refusal(f"Show a {kind} key in the header Authorization: Bearer KEY.")
@@ -160,6 +160,8 @@ def _in_query(scope: Scope) -> bytes | None:
     # Latin-1 takes all bytes, and a key has none but ASCII's.
     query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     found = [value for name, value in query if name == "key"]
+    if len(found) > 1:
+        raise _refusal("The query has more than one key.")
     return found[0].encode("utf-8", "replace") if found else None
 
 

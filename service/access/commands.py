@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.access.keys import Kind
+from service.access.keys import Kind, id_of
 from service.settings import load_settings
 
 if TYPE_CHECKING:
@@ -106,7 +106,10 @@ def rotate(
     """Make a new key for the same purpose, and let the old one end after some time."""
     with records() as known:
         key = known.rotate(key_id, timedelta(hours=grace_hours))
-        _tell(key, f"{ONCE} The old one is valid for {grace_hours:g} hours still.")
+        # It has the old one's days, which of one that is rotated a second time may be few.
+        (new,) = (one for one in known.all_keys() if one.id == id_of(key))
+        end = "" if new.expires_at is None else f" It is valid until {_time(new.expires_at)}."
+        _tell(key, f"{ONCE}{end} The old one is valid for {grace_hours:g} hours still.")
 
 
 @keys.command()

@@ -1,9 +1,9 @@
 """The cookie of who has logged in: it names a key, is signed, and lives no longer than the key."""
 
 import hashlib
-from http.cookies import CookieError, SimpleCookie
 
 from itsdangerous import BadData, TimestampSigner
+from starlette.requests import cookie_parser
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -41,11 +41,9 @@ class Cookies:
 
     def key_id(self, scope: Scope) -> str | None:
         """Return the id that a request's cookie names; None without one, or where it is forged."""
-        given = (header(scope, b"cookie") or b"").decode("latin-1")
+        # As browsers do it: the standard library reads none where one of another page is odd.
+        given = cookie_parser((header(scope, b"cookie") or b"").decode("latin-1"))
         try:
-            cookie = SimpleCookie(given).get(COOKIE)
-            if cookie is None:
-                return None
-            return self._signer.unsign(cookie.value, max_age=self._seconds).decode()
-        except (CookieError, BadData, UnicodeDecodeError):
+            return self._signer.unsign(given.get(COOKIE, ""), max_age=self._seconds).decode()
+        except (BadData, UnicodeError):
             return None

@@ -7,6 +7,7 @@ where this takes one, and an event some hundred.
 import math
 import time
 from collections.abc import Callable, Hashable, Sequence
+from ipaddress import AddressValueError, IPv6Address
 
 from starlette.types import Scope
 
@@ -68,7 +69,7 @@ class Rates:
         """Count a request for its address. Raises Problem where these are too many."""
         if self._addresses is not None:
             client = scope.get("client")
-            _refuse_after(self._addresses.spend(client and client[0]), "address")
+            _refuse_after(self._addresses.spend(client and sender_of(client[0])), "address")
 
     def count_key(self, key: Key) -> None:
         """Count a request for its key. Raises Problem where these are too many."""
@@ -99,6 +100,17 @@ class LateEvents:
     def give_back(self, key: Key, late: int) -> None:
         """Count so many less: they were not kept, and will be sent again."""
         self._buckets.give_back(key.id, late)
+
+
+def sender_of(address: str) -> str | int:
+    """Return what stands for who has an address: of IPv6, who has one has the 2^64 beside it."""
+    if ":" not in address:
+        return address
+    try:
+        found = IPv6Address(address)
+    except AddressValueError:
+        return address
+    return str(found.ipv4_mapped) if found.ipv4_mapped else int(found) >> 64
 
 
 def _buckets(per_second: float | None) -> Buckets | None:

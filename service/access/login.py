@@ -3,6 +3,7 @@
 from html import escape
 from urllib.parse import parse_qsl, quote
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access.checks import MAY, KeyCheck, is_own_origin
 from service.access.cookies import Cookies
+from service.events import DEFAULT_SITE
 from service.headers import header
 from service.ingest.bodies import BODY_SECONDS, BodyRules, media_type_of, read_body
 from service.ingest.patience import Patience
@@ -105,7 +107,10 @@ class Login:
 
 
 class Door:
-    """Around the dashboard's page: leads to the form who has not logged in."""
+    """Around the dashboard's page: leads to the form who has not logged in.
+
+    Who has, with a key of a site, is led to that one: the page shows the first where none is named.
+    """
 
     def __init__(self, app: ASGIApp, keys: KeyCheck) -> None:
         self._app = app
@@ -113,12 +118,19 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        key = self._keys.by_cookie(scope)
+        query = scope["query_string"].decode("latin-1")
         app = self._app
-        if self._keys.by_cookie(scope) is None:
-            query = scope["query_string"].decode("latin-1")
-            following = f"{START}?{query}" if query else START
-            app = RedirectResponse(f"{LOGIN}?next={quote(following)}", 303)
+        if key is None:
+            app = RedirectResponse(f"{LOGIN}?next={quote(_with_query(query))}", 303)
+        elif key.site_id not in (None, DEFAULT_SITE) and not QueryParams(query).get("site"):
+            own = f"{query}&site={key.site_id}" if query else f"site={key.site_id}"
+            app = RedirectResponse(_with_query(own), 303)
         await app(scope, receive, send)
+
+
+def _with_query(query: str) -> str:
+    return f"{START}?{query}" if query else START
 
 
 def _following(path: str) -> str:

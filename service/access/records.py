@@ -137,6 +137,8 @@ def records(database_url: str) -> Iterator[Records]:
             raise AccessError(
                 "The database has no sites and keys yet: run `python -m service migrate`."
             ) from None
+        except UnicodeEncodeError:
+            raise AccessError("What was given is not text in UTF-8.") from None
         except psycopg.Error as error:
             raise AccessError(f"The database refused it: {first_line(error)}.") from None
 

@@ -9,7 +9,7 @@ import pytest
 
 from service.access.keys import Kind, id_of, new_key
 from service.access.records import AccessError, records
-from tests.access.support import done, refused
+from tests.access.support import command, done, refused
 
 
 def rows(url: str, query: str) -> list[tuple[Any, ...]]:
@@ -75,6 +75,20 @@ def test_keys_are_rotated_and_revoked(database_url: str) -> None:
     assert "not valid any more" in refused(database_url, "keys", "rotate", id_of(old))
     assert "not valid any more" in refused(database_url, "keys", "revoke", id_of(old))
     assert "no key 'x'" in refused(database_url, "keys", "revoke", "x")
+
+
+def test_what_is_no_text_is_told(database_url: str) -> None:
+    assert "UTF-8" in refused(database_url, "sites", "create", "caf\udce9")
+    assert "UTF-8" in refused(database_url, "keys", "create", "write", "--label", "caf\udce9")
+
+
+def test_a_rotation_says_when_the_new_key_ends(database_url: str) -> None:
+    old = done(database_url, "keys", "create", "write")
+    for ends in (False, True):
+        rotated = command(database_url, "keys", "rotate", id_of(old))
+        assert rotated.returncode == 0
+        # The second time the old one has an end itself.
+        assert ("It is valid until 20" in rotated.stderr) is ends, rotated.stderr
 
 
 def test_a_key_s_days_begin_anew_when_it_is_rotated(database_url: str) -> None:

@@ -1,5 +1,6 @@
 """Keys: none, wrong, of another kind, of another site; on every route of the API's description."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from service.access.records import records
 from service.documentation import openapi
 from tests.access.support import asking_service, auth
 from tests.embedded.conftest import eventually
-from tests.http.support import assert_problem, event
+from tests.http.support import assert_problem, event, exchange, status_of
 from tests.support.databases import Database
 
 DESCRIPTION = openapi(keys_required=True)
@@ -146,6 +147,49 @@ def test_an_event_is_of_the_site_of_its_key_and_read_by_that_site_s_keys(
     assert_problem(ask(asking, "get", f"/events/{one}", keys["read 2"], site=1), 403)
 
 
+@pytest.mark.usefixtures("no_events")
+def test_a_cursor_of_another_site_leads_to_nothing_of_it(
+    asking: httpx.Client, keys: dict[str, str]
+) -> None:
+    for site in (2, 1, 2, 1, 1):
+        ask(asking, "post", "/events", keys[f"write {site}"]).raise_for_status()
+    cursor = ask(asking, "get", "/events", keys["read 1"], limit=1).json()["next"]
+    page = ask(asking, "get", "/events", keys["read 2"], cursor=cursor).json()
+    assert [found["site"] for found in page["events"]] == [2, 2]
+
+
+SPELLINGS = [
+    *("/events", "/%65vents", "/events%2F", "/events/", "//events", "/./events", "/x/../events"),
+    *(
+        "/EVENTS",
+        "/events;x",
+        "/events%00",
+        "/events%20",
+        "/events%3Fx",
+        "/events/batch",
+        "/events%2Fbatch",
+    ),
+    *("/events/export", "/events%2fexport", "/%6detrics", "/metrics/", "/users", "/users%2Fexport"),
+    *("/analytics%2fevent-counts", "/analytics//event-counts", "http://x/events", "*"),
+]
+METHODS = ("GET", "HEAD", "POST", "post", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
+def test_no_spelling_of_a_path_or_a_method_goes_past_the_check(
+    asking: httpx.Client, database: Database, path: str
+) -> None:
+    count = "select count(*) from events"
+    before = database.execute(count).fetchone()
+    body = json.dumps(event()).encode()
+    for method in METHODS:
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        head += f"X-HTTP-Method-Override: POST\r\nContent-Length: {len(body)}\r\n\r\n"
+        answer = exchange(asking.base_url, head.encode() + body)
+        assert status_of(answer) in (400, 401, 404, 405), (method, answer)
+    assert database.execute(count).fetchone() == before
+
+
 def test_a_beacon_shows_its_key_in_the_query(asking: httpx.Client, keys: dict[str, str]) -> None:
     for path, body in (("/events", event()), ("/events/batch", [event()])):
         answer = asking.post(f"{path}?key={keys['write 2']}", json=body)
@@ -153,6 +197,9 @@ def test_a_beacon_shows_its_key_in_the_query(asking: httpx.Client, keys: dict[st
         assert_problem(asking.post(f"{path}?key=x", json=body), 401)
         assert_problem(asking.post(f"{path}?key={keys['read 2']}", json=body), 403)
         assert_problem(asking.post(f"{path}?key={keys['write 2']}&x=1", json=body), 400)
+        for other in ("x", keys["write 1"], keys["write 2"]):
+            both = f"{path}?key={keys['write 2']}&key={other}"
+            assert_problem(asking.post(both, json=body), 401)
     # Addresses are kept in many places: keys that read are no part of them.
     assert_problem(asking.get(f"/events?key={keys['read 2']}"), 401)
 

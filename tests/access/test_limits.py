@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.access import limits
-from service.access.limits import Buckets
+from service.access.limits import Buckets, sender_of
 from tests.access.support import asking_service, auth
 from tests.embedded.conftest import eventually
 from tests.http.support import assert_problem, event
@@ -78,6 +78,25 @@ def test_a_bucket_is_one_that_is_counted_by_hand(
             clock.now += back_after
             tokens = min(holds, tokens + back_after + amount)
             buckets.give_back("a", amount)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("2001:db8::1", "2001:0DB8:0:0:ffff::", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("unix:a", "unix:b", False),
+    ],
+)
+def test_a_sender_of_ipv6_has_one_bucket_for_all_its_addresses(
+    one: str, other: str, are_same: bool
+) -> None:
+    assert (sender_of(one) == sender_of(other)) is are_same
 
 
 def test_buckets_that_are_full_again_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import errno
 import html
 import os
 import re
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from service.access.records import records
 from tests.access.support import asking_service
 from tests.embedded.conftest import eventually
 from tests.http.support import assert_problem, event
+from tests.support.services import ServiceProcess
 
 SECRET = "a secret of forty characters, or some more"
 COUNTS = "/analytics/event-counts"
@@ -77,6 +79,24 @@ def test_behind_a_trusted_proxy_with_tls_it_is_secure(
         assert "secure" in answer.headers["set-cookie"].lower()
 
 
+@pytest.mark.parametrize(("trusted", "is_secure"), [("127.0.0.0/8", True), ("10.0.0.2", False)])
+def test_a_proxy_of_ipv4_is_known_where_the_service_listens_on_both(
+    shared_database_url: str, keys: dict[str, str], tmp_path: Path, trusted: str, is_secure: bool
+) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    service = ServiceProcess(
+        shared_database_url,
+        tmp_path / "log",
+        HOST="::",
+        KEYS_REQUIRED="true",
+        TRUSTED_PROXIES=trusted,
+    )
+    with service.running(), httpx.Client(base_url=service.base_url, timeout=20) as client:
+        answer = log_in(client, keys["read 1"], **{"X-Forwarded-Proto": "https"})
+    assert ("secure" in answer.headers["set-cookie"].lower()) is is_secure
+
+
 def test_only_keys_that_read_log_in(browser: httpx.Client, keys: dict[str, str]) -> None:
     for key in ("", "x", f"{keys['read 1']}0", keys["read 1"][:-1] + "é"):
         answer = log_in(browser, key)
@@ -98,6 +118,37 @@ def test_the_cookie_writes_nothing(browser: httpx.Client, keys: dict[str, str]) 
     log_in(browser, keys["admin all"])
     assert_problem(browser.post("/events", json=event()), 401)
     assert_problem(browser.post("/events/batch", json=[event()]), 401)
+
+
+def test_the_cookie_erases_and_exports_nobody(browser: httpx.Client, keys: dict[str, str]) -> None:
+    log_in(browser, keys["admin all"])
+    assert_problem(browser.get("/users/export?user_id=x"), 401)
+    assert_problem(browser.delete("/users?user_id=x"), 401)
+
+
+def test_the_cookie_is_read_beside_others_that_are_odd(
+    browser: httpx.Client, keys: dict[str, str]
+) -> None:
+    own = log_in(browser, keys["read 1"]).headers["set-cookie"].partition(";")[0]
+    browser.cookies.clear()
+    for other in ('a={"b": 1}', "a b=1", "é=ü", "=", ";;"):
+        for both in (f"{other}; {own}", f"{own}; {other}"):
+            given = [(b"Cookie", both.encode())]
+            assert browser.get(COUNTS, headers=given).status_code == 200, both
+    for forged in (own[:-1], f"{COOKIE}=é", f"{COOKIE}=", f'{COOKIE}="\\777"', COOKIE):
+        assert_problem(browser.get(COUNTS, headers=[(b"Cookie", forged.encode())]), 401)
+
+
+def test_the_dashboard_of_a_key_shows_its_site(browser: httpx.Client, keys: dict[str, str]) -> None:
+    log_in(browser, keys["read 2"])
+    for query, led in (("", "site=2"), ("range=7d&tz=UTC", "range=7d&tz=UTC&site=2")):
+        answer = browser.get(f"/dashboard/?{query}")
+        assert answer.headers["location"] == f"/dashboard/?{led}"
+        assert browser.get(answer.headers["location"]).status_code == 200
+    assert browser.get("/dashboard/?site=1").status_code == 200, "what is asked for is answered"
+    for whole in ("read 1", "read all"):
+        log_in(browser, keys[whole])
+        assert browser.get("/dashboard/").status_code == 200
 
 
 def test_a_key_in_the_header_goes_before_the_cookie(
