@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from service.database.connections import load_query
 from service.reading.exports import Exports
+from tests.deployment.roles import separate_roles
 from tests.http.support import assert_problem, event, events_in, fields
 from tests.support.databases import Database
 from tests.support.services import ROOT, running_service, service_client
@@ -66,8 +67,7 @@ def test_no_statement_holds_the_user_who_is_exported(
 ) -> None:
     """What a statement's text holds is logged when it fails, and pg_stat_statements keeps it."""
     last = (
-        "select query from pg_stat_activity "
-        "where query like '%copy (%' and pid <> pg_backend_pid()"
+        "select query from pg_stat_activity where query like '%copy (%' and pid <> pg_backend_pid()"
     )
     exports = Exports(shared_database_url, connections=1, deadline_seconds=60)
 
@@ -153,3 +153,13 @@ def test_the_command_says_in_a_line_that_the_database_is_away(tmp_path: Path) ->
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert "can't be reached" in done.stderr
+
+
+@pytest.mark.native(reason="the embedded server has one role")
+def test_the_command_tells_a_role_that_may_not_which_one_may(empty_database_url: str) -> None:
+    with separate_roles(empty_database_url) as roles:
+        for verb in ("export", "erase"):
+            done = command(roles.service_url, verb, "ann")
+            assert done.returncode == 1
+            assert len(done.stderr.splitlines()) == 1
+            assert "give the owner's URL in MIGRATION_DATABASE_URL" in done.stderr
