@@ -14,7 +14,9 @@ const element = (id) => document.getElementById(id);
 
 document.addEventListener("tallymark:start", ({ detail }) => {
   service = detail.service;
+  element("dashboard").href = `${service}/dashboard/`;
   element("api").href = `${service}/docs`;
+  element("snippet").href = `${service}/tallymark.js`;
   refresh();
   setInterval(() => document.hidden || refresh(), REFRESH_SECONDS * 1000);
 });
