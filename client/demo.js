@@ -18,7 +18,9 @@ takeKey();
 
 document.addEventListener("tallymark:start", ({ detail }) => {
   service = detail.service;
+  element("dashboard").href = `${service}/dashboard/`;
   element("api").href = `${service}/docs`;
+  element("snippet").href = `${service}/tallymark.js`;
   refresh();
   setInterval(() => document.hidden || isShut || refresh(), REFRESH_SECONDS * 1000);
 });

@@ -141,7 +141,9 @@ File = Annotated[Path, typer.Argument(help="The file of the dump.", show_default
 def backup(file: File) -> None:
     """Write a dump of the database into a new file, while others write (docs/backup.md)."""
     from service.database.backup import back_up
+    from service.server import exit_on_signals
 
+    exit_on_signals("tallymark: The backup was cut off: there is no file.")
     back_up(load_settings().owners_url, file)
     typer.echo(f"{file} holds the database: {file.stat().st_size} bytes.")
 
@@ -158,7 +160,9 @@ def restore(
 ) -> None:
     """Restore a dump into a new, empty database (docs/backup.md)."""
     from service.database.backup import restore
+    from service.server import exit_on_signals
 
+    exit_on_signals("tallymark: The restore was cut off: drop that database, and make a new one.")
     url = load_settings(database_url=database_url).database_url
     restore(file, url, as_copy=as_copy)
     typer.echo("Restored. Start the service on it, and erase again whom you erased since the dump.")

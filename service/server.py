@@ -51,13 +51,15 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def exit_on_signals() -> None:
+def exit_on_signals(status: int | str = 0) -> None:
     """Let SIGINT and SIGTERM end this process by SystemExit, so that what is open is closed.
+
+    A status that is a text is printed, and means a failure.
 
     uvicorn replaces the handlers while it serves, and sends the signal on once it has stopped.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, lambda *_: sys.exit(status))
 
 
 def serve(

@@ -15,7 +15,12 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.pq import Conninfo
 
 from service.database.failures import first_line
-from service.database.migrations import DatabaseError, check_server, connect_or_explain
+from service.database.migrations import (
+    DatabaseError,
+    check_server,
+    connect_or_explain,
+    is_embedded,
+)
 
 READERS = ("tallymark_ops", "tallymark_read", "tallymark_service", "tallymark_privacy")
 """Roles that the migrations make, and that a dump grants rights to."""
@@ -31,6 +36,23 @@ select not exists (
 )
 """
 
+# A dump holds no rights on the database itself; the owner makes schemas.
+LET_OWNER_CREATE = """
+do $$
+declare
+    of_events record;
+begin
+    for of_events in
+        select tableowner from pg_tables where schemaname = 'public' and tablename = 'events'
+    loop
+        execute format(
+            'grant create on database %I to %I', current_database(), of_events.tableowner
+        );
+    end loop;
+end
+$$
+"""
+
 
 class BackupError(DatabaseError):
     """A backup, or a restore, can't be made; the text is one plain line."""
@@ -41,6 +63,8 @@ def back_up(database_url: str, file: Path) -> None:
     if file.exists():
         raise BackupError(f"{file} is there already: a dump replaces none.")
     with connect_or_explain(database_url) as connection:
+        if is_embedded(connection):
+            raise BackupError("This is the embedded database: stop it, and copy its folder.")
         _require_tool("pg_dump", connection)
     # Only what is whole bears the name.
     part = file.with_name(f"{file.name}.{token_hex(4)}.part")
@@ -74,8 +98,9 @@ def restore(file: Path, database_url: str, *, as_copy: bool = False) -> None:
         name = _variables(database_url).get("PGDATABASE", "")
         options = ("--no-password", "--exit-on-error", f"--dbname={name}")
         _output("pg_restore", *options, str(file), database_url=database_url)
-    if as_copy:
-        with connect_or_explain(database_url) as connection:
+    with connect_or_explain(database_url) as connection:
+        connection.execute(LET_OWNER_CREATE)
+        if as_copy:
             connection.execute("update database_identity set id = gen_random_uuid()")
 
 
@@ -147,6 +172,9 @@ def _restoring(database_url: str) -> Iterator[None]:
         with connect_or_explain(database_url) as connection:
             connection.execute("select timescaledb_post_restore()")
             connection.execute("analyze")
+    except InsufficientPrivilege as error:
+        reason = f"The restore failed: {first_line(error)}: give the URL of an administrator."
+        raise BackupError(reason) from None
     except psycopg.Error as error:
         raise BackupError(f"The restore failed: {first_line(error)}.") from None
 
@@ -173,6 +201,8 @@ def _first_error(said: str) -> str:
     hint = ""
     if "max_locks_per_transaction" in said:
         hint = " (raise max_locks_per_transaction: docs/deployment.md)"
+    elif "permission denied" in said or "privilege" in said:
+        hint = " (give the owner's URL: MIGRATION_DATABASE_URL)"
     return f"{first.rstrip('.')}{hint}."
 
 

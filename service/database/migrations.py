@@ -213,7 +213,7 @@ def check_server(connection: Connection) -> None:
             "The image timescale/timescaledb:latest-pg18 has it."
         )
     version = _timescaledb_version(connection)
-    if version < OLDEST_NATIVE and not (version[:2] == EMBEDDED and _is_embedded(connection)):
+    if version < OLDEST_NATIVE and not (version[:2] == EMBEDDED and is_embedded(connection)):
         found, needed = (".".join(map(str, parts)) for parts in (version, OLDEST_NATIVE))
         raise DatabaseError(
             f"This is TimescaleDB {found}; Tallymark needs {needed} or newer, since refreshes that "
@@ -225,7 +225,8 @@ def check_server(connection: Connection) -> None:
         raise DatabaseError(APACHE)
 
 
-def _is_embedded(connection: Connection) -> bool:
+def is_embedded(connection: Connection) -> bool:
+    """Return whether this is the server that comes with Tallymark, for trying."""
     row = connection.execute("select version()").fetchone()
     return row is not None and "emcc" in str(row[0])
 

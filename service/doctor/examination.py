@@ -6,7 +6,12 @@ import psycopg
 from psycopg import Connection
 
 from service.database.failures import first_line
-from service.database.migrations import DatabaseError, check_server, connect_or_explain
+from service.database.migrations import (
+    DatabaseError,
+    check_server,
+    connect_or_explain,
+    is_embedded,
+)
 from service.doctor.findings import Finding, Status, wrong
 from service.doctor.jobs import check_freshness, check_jobs, check_workers
 from service.doctor.rights import check_rights
@@ -29,6 +34,11 @@ CHECKS = (
     check_clock,
 )
 
+OF_A_SERVER = {check_roles, check_settings, check_workers}
+"""What nobody can change of the embedded one."""
+OF_A_SCHEMA = {check_roles, check_workers, check_jobs, check_freshness, check_retention}
+HAS_SCHEMA = "select to_regclass('schema_migrations') is not null"
+
 # Without the service's own time zone, so that the server's is seen.
 READING = {"application_name": "tallymark doctor", "options": "-c search_path=public"}
 
@@ -45,7 +55,9 @@ def _examine(settings: Settings) -> Iterator[Finding]:
             yield from _checks_of(connection, settings)
             identity = database_identity(connection)
     except DatabaseError as error:
-        yield wrong("database", str(error), "See DATABASE_URL, and whether the server runs.")
+        yield wrong(
+            "database", str(error), "Events are kept on the disk meanwhile, if there is a spool."
+        )
     if settings.database_read_url is not None:
         yield from _readable(settings.database_read_url)
     yield from _told(check_spool(settings, identity))
@@ -58,7 +70,12 @@ def _checks_of(connection: Connection, settings: Settings) -> Iterator[Finding]:
         # Nothing below would mean anything.
         yield wrong("database", str(error), "See docs/deployment.md.")
         return
+    senseless = OF_A_SERVER if is_embedded(connection) else set()
+    if connection.execute(HAS_SCHEMA).fetchone() != (True,):
+        senseless = senseless | OF_A_SCHEMA
     for check in CHECKS:
+        if check in senseless:
+            continue
         name = check.__name__.removeprefix("check_")
         try:
             yield from _told(check(connection, settings))

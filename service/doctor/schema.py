@@ -7,7 +7,7 @@ from psycopg import Connection
 
 from service.database.backup import READERS
 from service.database.connections import load_query
-from service.database.migrations import load_migrations, missing_migrations
+from service.database.migrations import is_embedded, load_migrations, missing_migrations
 from service.database.retention import REMEDY, SCHEDULED
 from service.database.rights import OWNER
 from service.doctor.findings import Finding, ok, sentence, warning, wrong
@@ -36,8 +36,13 @@ def check_version(connection: Connection, _: Settings) -> Iterator[Finding]:
             "The extension is not there yet",
             "Start the service, or `python -m service migrate`.",
         )
+        return
+    found = f"PostgreSQL {row[0]}, TimescaleDB {row[1]} ({row[2]})"
+    if is_embedded(connection):
+        remedy = "It is for trying and testing: for more give DATABASE_URL that of a TimescaleDB."
+        yield warning("version", f"{found}, embedded", remedy)
     else:
-        yield ok("version", f"PostgreSQL {row[0]}, TimescaleDB {row[1]} ({row[2]})")
+        yield ok("version", found)
 
 
 def check_migrations(connection: Connection, _: Settings) -> Iterator[Finding]:

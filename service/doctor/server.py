@@ -66,7 +66,7 @@ def check_connections(connection: Connection, settings: Settings) -> Iterator[Fi
         )
     )
     needed, there = settings.workers * each, int(_value(connection, CONNECTIONS))
-    found = f"{needed} are needed by {settings.workers} workers, of {there}"
+    found = f"{needed} of {there} are needed (WORKERS={settings.workers})"
     if needed > there:
         remedy = "Raise max_connections, or lower WORKERS or READ_CONNECTIONS."
         yield wrong("connections", found, remedy)

@@ -56,10 +56,10 @@ def _contents(directory: Path, identity: str | None) -> Iterator[Finding]:
     damaged = [path for one in found for path in one.glob(f"*{DAMAGED}")]
     if foreign:
         remedy = "Give each database a spool of its own, or DATABASE_URL is not what it was."
-        yield warning("spool", f"{len(foreign)} folders are for another database", remedy)
+        yield warning("spool", f"Folders of another database: {len(foreign)}", remedy)
     if waiting:
         remedy = "The service brings them to the database; its log says what is in the way."
-        yield warning("spool", f"{waiting} bytes of events wait", remedy)
+        yield warning("spool", f"Events wait there: {waiting} bytes", remedy)
     if damaged:
         remedy = "Look at the disk; what is whole in them was stored. Delete them then."
-        yield warning("spool", f"{len(damaged)} damaged files, first {damaged[0]}", remedy)
+        yield warning("spool", f"Damaged files: {len(damaged)}, first {damaged[0]}", remedy)

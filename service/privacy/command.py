@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
 from pydantic import ValidationError
 
 from service.database.failures import first_line
@@ -68,5 +69,8 @@ def _owners_url(settings: Settings) -> str:
 def _run(work: Coroutine[Any, Any, Result], purpose: str) -> Result:
     try:
         return asyncio.run(work)
+    except InsufficientPrivilege as error:
+        remedy = "give the owner's URL in MIGRATION_DATABASE_URL (docs/privacy.md)"
+        raise DatabaseError(f"{purpose}: {first_line(error)}: {remedy}.") from error
     except (psycopg.Error, OSError, TimeoutError) as error:
         raise DatabaseError(f"{purpose}: {first_line(error)}.") from error

@@ -1,13 +1,17 @@
 """Exports: a range of events as one stream, made by the database."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Literal
+
+from psycopg import AsyncConnection, AsyncCopy
 
 from service.database.connections import connect, load_query
 from service.problems import Problem, ProblemKind
 from service.reading.parameters import ExportQuery
 
+WHOSE = load_query("export_of")
 STATEMENTS = {name: load_query(f"export_{name}") for name in ("ndjson", "csv")}
 
 BLOCK_BYTES = 64 * 1024
@@ -35,6 +39,7 @@ class Exports:
 
         Raises Problem where too many are under way, and what psycopg raises.
         """
+        any_user = values["user_id"] is None
         if self._free.locked():
             raise Problem(ProblemKind.EXPORTS_BUSY, "Try again when one of them has ended.")
         async with (
@@ -44,18 +49,35 @@ class Exports:
                 statement_timeout_seconds=self.deadline_seconds,
                 **_planner_settings(may_sort=may_sort),
             ) as connection,
-            connection.cursor().copy(statement, values) as copy,
+            _of_user(connection, values["user_id"]),
+            connection.cursor().copy(statement, values | {"any_user": any_user}) as copy,
         ):
-            rows: list[Any] = []
-            size = 0
-            async for row in copy:
-                rows.append(row)
-                size += len(row)
-                if size >= BLOCK_BYTES:
-                    yield b"".join(rows)
-                    rows, size = [], 0
-            if rows:
-                yield b"".join(rows)
+            async for block in _blocks(copy):
+                yield block
+
+
+@asynccontextmanager
+async def _of_user(connection: AsyncConnection, user_id: str | None) -> AsyncIterator[None]:
+    """Let a COPY know whose events are meant, where those of one user are."""
+    if user_id is None:
+        yield
+        return
+    async with connection.transaction():
+        await connection.execute(WHOSE, {"user_id": user_id})
+        yield
+
+
+async def _blocks(copy: AsyncCopy) -> AsyncGenerator[bytes]:
+    rows: list[Any] = []
+    size = 0
+    async for row in copy:
+        rows.append(row)
+        size += len(row)
+        if size >= BLOCK_BYTES:
+            yield b"".join(rows)
+            rows, size = [], 0
+    if rows:
+        yield b"".join(rows)
 
 
 def _planner_settings(*, may_sort: bool) -> dict[str, Literal["on", "off", "0"]]:

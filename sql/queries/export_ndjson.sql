@@ -16,7 +16,7 @@ copy (
         where site_id = %(site)s::smallint
           and timestamp >= coalesce(%(range_start)s::timestamptz, '-infinity')
           and timestamp < coalesce(%(range_end)s::timestamptz, 'infinity')
-          and (%(user_id)s::text is null or user_id = %(user_id)s::text)
+          and (%(any_user)s::boolean or user_id = current_setting('tallymark.user_id'))
           and (%(event_type)s::event_type is null or event_type = %(event_type)s::event_type)
         order by events.timestamp, event_id
     ) as shown

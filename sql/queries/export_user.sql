@@ -16,11 +16,11 @@ copy (
                 event_type,
                 payload
         ) as shown
-        where events.user_id = %(user_id)s::text
+        where events.user_id = current_setting('tallymark.user_id')
           and (%(site)s::smallint is null or site_id = %(site)s::smallint)
         union all
         select 2, rejects.rejected_at, rejects.event_id, row_to_json(shown)
-        from user_rejects(%(user_id)s::text, %(site)s::smallint) as rejects
+        from user_rejects(current_setting('tallymark.user_id'), %(site)s::smallint) as rejects
         cross join lateral (
             select
                 event_id,

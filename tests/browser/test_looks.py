@@ -103,7 +103,12 @@ def test_the_colours_follow_the_scheme(demo: Demo) -> None:
 def test_everything_can_be_done_by_keyboard(demo: Demo) -> None:
     demo.open().expect_stored(1)
     keyboard = demo.page.keyboard
-    for focused, key in (("api", None), ("click-me", "Enter"), ("get-location", "Space")):
+    for focused, key in (
+        ("dashboard", None),
+        ("api", None),
+        ("click-me", "Enter"),
+        ("get-location", "Space"),
+    ):
         keyboard.press("Tab")
         element = demo.page.locator(f"#{focused}")
         expect(element).to_be_focused()

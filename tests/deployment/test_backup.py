@@ -28,6 +28,7 @@ from tests.counting.counts import (
 )
 from tests.counting.test_same_answers import answers, fill_with_history, require_pg_dump
 from tests.deployment.roles import separate_roles
+from tests.embedded.conftest import eventually
 from tests.support.databases import new_database
 from tests.support.services import ROOT
 
@@ -146,8 +147,9 @@ def test_roles_and_rights_are_restored(server_url: str, tmp_path: Path) -> None:
                 ).fetchone()
                 rights = connection.execute(
                     "select has_table_privilege(%(role)s, 'events', 'insert'), "
-                    "has_table_privilege(%(role)s, 'events', 'delete')",
-                    {"role": roles.service},
+                    "has_table_privilege(%(role)s, 'events', 'delete'), "
+                    "has_database_privilege(%(owner)s, current_database(), 'create')",
+                    {"role": roles.service, "owner": owner[0] if owner else ""},
                 ).fetchone()
                 (copy,) = connection.execute("select id from database_identity").fetchone() or ()
             with psycopg.connect(url) as connection:
@@ -156,8 +158,52 @@ def test_roles_and_rights_are_restored(server_url: str, tmp_path: Path) -> None:
                 )
     assert owner is not None
     assert owner[0] in roles.owner_url
-    assert rights == (True, False)
+    assert rights == (True, False, True)
     assert copy != original
+
+
+@pytest.mark.native(reason="pg_dump takes more than one session")
+@pytest.mark.usefixtures("tools")
+def test_who_may_not_is_told_who_may(server_url: str, tmp_path: Path) -> None:
+    dump = tmp_path / "tallymark.dump"
+    with new_database(server_url) as url, separate_roles(url) as roles:
+        with pytest.raises(BackupError, match="give the owner's URL"):
+            back_up(roles.service_url, dump)
+        assert list(tmp_path.iterdir()) == []
+        back_up(roles.owner_url, dump)
+        with new_database(server_url) as fresh:
+            with psycopg.connect(fresh) as connection:
+                connection.execute("create extension timescaledb")
+            name = fresh.rpartition("/")[2].partition("?")[0]
+            theirs = f"{roles.owner_url.rpartition('/')[0]}/{name}"
+            with pytest.raises(BackupError, match="give the URL of an administrator"):
+                restore(dump, theirs)
+
+
+@pytest.mark.native(reason="pg_dump takes more than one session")
+@pytest.mark.usefixtures("tools")
+def test_a_dump_that_is_cut_off_leaves_nothing(
+    connection: Connection, quiet_url: str, tmp_path: Path
+) -> None:
+    """From another folder, as by cron; and pg_dump waits for a lock, so that it can be cut off."""
+    waits = "select count(*) from pg_stat_activity where application_name = 'pg_dump'"
+    with connection.transaction():
+        connection.execute("lock table events in access exclusive mode")
+        process = subprocess.Popen(
+            [ROOT / "scripts" / "backup", "some.dump"],
+            cwd=tmp_path,
+            env=os.environ | {"DATABASE_URL": quiet_url},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            eventually(lambda: any(tmp_path.glob("some.dump.*.part")), 60)
+            process.terminate()
+            _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "The backup was cut off" in said
+    assert list(tmp_path.iterdir()) == []
+    eventually(lambda: connection.execute(waits).fetchone() == (0,), 60)
 
 
 @pytest.mark.native(reason="pg_dump takes more than one session")
@@ -225,6 +271,8 @@ def test_the_embedded_server_is_backed_up_by_a_copy_of_its_folder(
             stop_jobs(connection)
             fill_with_history(connection)
             before = answers(connection), contents(connection)
+        with pytest.raises(BackupError, match="copy its folder"):
+            back_up(server.url, tmp_path / "dump")
     shutil.copytree(tmp_path / "data", tmp_path / "copy")
     with EmbeddedDatabase(tmp_path / "copy") as copy, connect(copy.url) as connection:
         assert (answers(connection), contents(connection)) == before

@@ -93,6 +93,16 @@ def test_a_replica_that_is_away_is_told(database_url: str, tmp_path: Path) -> No
     assert "Counts are not answered" in finding.remedy
 
 
+def test_the_embedded_server_is_for_trying(
+    connection: Connection, database_url: str, tmp_path: Path, native: bool
+) -> None:
+    if native:
+        pytest.skip("of the embedded server")
+    (finding,) = found(database_url, tmp_path)
+    assert (finding.check, finding.status) == ("version", Status.WARNING)
+    assert "embedded" in finding.found
+
+
 # The schema, and rights
 
 
@@ -118,6 +128,9 @@ def test_migrations(connection: Connection, database_url: str, tmp_path: Path) -
 def test_an_empty_database(empty_database_url: str, tmp_path: Path) -> None:
     findings = found(empty_database_url, tmp_path)
     assert "missing, first 0001_events.sql" in str(findings)
+    # What can't be said of it yet is not said.
+    schema = {"role", "roles", "jobs", "workers", "freshness", "retention"}
+    assert schema.isdisjoint(finding.check for finding in findings)
 
 
 @native
@@ -153,6 +166,7 @@ def test_settings_of_the_database(
     one(database_url, tmp_path, name, Status.WARNING, value)
 
 
+@native
 def test_settings_of_the_server(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,7 +179,7 @@ def test_settings_of_the_server(
 
 def test_connections(database_url: str, tmp_path: Path) -> None:
     settings = {"workers": 64, "read_connections": 100}
-    one(database_url, tmp_path, "connections", Status.WRONG, "are needed by 64 w", **settings)
+    one(database_url, tmp_path, "connections", Status.WRONG, "are needed (WORKERS=64)", **settings)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +224,12 @@ def test_jobs(connection: Connection, database_url: str, tmp_path: Path) -> None
     )
     eventually(lambda: connection.execute(failed, [failing]).fetchone() is not None, 120)
     assert "service ops jobs" in of(Status.WRONG, f"Job {failing} (fail) failed").remedy
+    # That TimescaleDB's makers can't be told of this server harms nothing.
+    connection.execute(
+        "update _timescaledb_catalog.bgw_job set proc_name = 'policy_telemetry' where id = %s",
+        [failing],
+    )
+    assert str(failing) not in str(found(database_url, tmp_path))
 
 
 @native
@@ -260,11 +280,11 @@ def test_the_spool(connection: Connection, database_url: str, tmp_path: Path) ->
     assert "spool" not in {finding.check for finding in found(database_url, tmp_path)}
     folder = new_folder(tmp_path)
     (folder.path / "1.events").write_bytes(encode([make_event()]))
-    of(Status.WARNING, "bytes of events wait")
+    of(Status.WARNING, "Events wait there")
     (folder.path / "1.events").rename(folder.path / "1.damaged")
-    of(Status.WARNING, "1 damaged files")
+    of(Status.WARNING, "Damaged files: 1")
     folder.bind("another")
-    of(Status.WARNING, "1 folders are for another database")
+    of(Status.WARNING, "Folders of another database: 1")
     of(Status.WARNING, "MiB free, of", spool_bytes=10**15)
     of(Status.WARNING, "There is none", spool_bytes=0)
     folder.release()

@@ -1,17 +1,23 @@
 """GET /users/export, DELETE /users and the command line: a user is told, and erased."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
 import pytest
 from structlog.testing import capture_logs
 
+from service.database.connections import load_query
+from service.reading.exports import Exports
+from tests.deployment.roles import separate_roles
 from tests.http.support import assert_problem, event, events_in, fields
 from tests.support.databases import Database
 from tests.support.services import ROOT, running_service, service_client
@@ -53,6 +59,43 @@ def test_a_user_is_exported_and_erased(users: httpx.Client, database: Database) 
     assert users.get("/users/export", params={"user_id": SECRET}).text == ""
     assert users.get("/analytics/event-counts").json() == {"total_events": 1}
     assert events_in(database) == 1
+
+
+@pytest.mark.native(reason="the embedded server shows no sessions")
+def test_no_statement_holds_the_user_who_is_exported(
+    shared_database_url: str, database: Database
+) -> None:
+    """What a statement's text holds is logged when it fails, and pg_stat_statements keeps it."""
+    last = (
+        "select query from pg_stat_activity where query like '%copy (%' and pid <> pg_backend_pid()"
+    )
+    exports = Exports(shared_database_url, connections=1, deadline_seconds=60)
+
+    async def seen(statement: bytes, more: dict[str, Any]) -> str:
+        async with aclosing(exports.copied(statement, {"user_id": SECRET, **more})) as blocks:
+            async for _ in blocks:
+                return str(database.execute(last).fetchall())
+        return ""
+
+    database.execute(
+        "insert into events (timestamp, event_id, user_id, event_type, payload) "
+        "values (now(), gen_random_uuid(), %s, 'view', '{}')",
+        [SECRET],
+    )
+    range_of_all: dict[str, Any] = {
+        "site": 1,
+        "event_type": None,
+        "range_start": None,
+        "range_end": None,
+    }
+    for statement, more in (
+        (load_query("export_user"), {"site": None}),
+        (load_query("export_ndjson"), range_of_all),
+        (load_query("export_csv"), range_of_all),
+    ):
+        said = asyncio.run(seen(statement, more))
+        assert "from events" in said
+        assert "secret" not in said
 
 
 def test_who_is_meant_must_be_said(users: httpx.Client) -> None:
@@ -110,3 +153,13 @@ def test_the_command_says_in_a_line_that_the_database_is_away(tmp_path: Path) ->
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert "can't be reached" in done.stderr
+
+
+@pytest.mark.native(reason="the embedded server has one role")
+def test_the_command_tells_a_role_that_may_not_which_one_may(empty_database_url: str) -> None:
+    with separate_roles(empty_database_url) as roles:
+        for verb in ("export", "erase"):
+            done = command(roles.service_url, verb, "ann")
+            assert done.returncode == 1
+            assert len(done.stderr.splitlines()) == 1
+            assert "give the owner's URL in MIGRATION_DATABASE_URL" in done.stderr
