@@ -3,9 +3,9 @@
 import itertools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from psycopg import sql
+from psycopg import errors, sql
 
 from tests.support.databases import Database
 
@@ -22,7 +22,11 @@ def temporary_role(connection: Database, options: str = "nologin") -> Iterator[s
         yield name
     finally:
         connection.execute("reset role")
-        connection.execute(sql.SQL("drop owned by {} cascade").format(role))
+        for _ in range(10):
+            # One of its jobs may be running.
+            with suppress(errors.DeadlockDetected):
+                connection.execute(sql.SQL("drop owned by {} cascade").format(role))
+                break
         connection.execute(sql.SQL("drop role {}").format(role))
 
 

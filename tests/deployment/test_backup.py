@@ -30,6 +30,7 @@ from tests.counting.test_same_answers import answers, fill_with_history, require
 from tests.deployment.roles import separate_roles
 from tests.embedded.conftest import eventually
 from tests.support.databases import new_database
+from tests.support.disks import small_disk
 from tests.support.services import ROOT
 
 ROWS = """
@@ -204,6 +205,16 @@ def test_a_dump_that_is_cut_off_leaves_nothing(
     assert "The backup was cut off" in said
     assert list(tmp_path.iterdir()) == []
     eventually(lambda: connection.execute(waits).fetchone() == (0,), 60)
+
+
+@pytest.mark.native(reason="pg_dump takes more than one session")
+@pytest.mark.usefixtures("tools")
+def test_a_full_disk_leaves_nothing(connection: Connection, quiet_url: str, tmp_path: Path) -> None:
+    fill_with_history(connection)
+    with small_disk(tmp_path / "disk", "size=64k") as disk:
+        with pytest.raises(BackupError, match="No space left on device"):
+            back_up(quiet_url, disk / "some.dump")
+        assert list(disk.iterdir()) == []
 
 
 @pytest.mark.native(reason="pg_dump takes more than one session")
