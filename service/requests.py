@@ -48,8 +48,8 @@ _STOPPING = Problem(
 )
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _CLOSE = (b"connection", b"close")
-_LEVELS = {"/metrics": 10}
-"""Scrapes come all the time: DEBUG. Else INFO, and ERROR from 500 on."""
+_LEVELS = dict.fromkeys(("/metrics", "/health/live", "/health/ready"), 10)
+"""Scrapes and health checks come all the time: DEBUG. Else INFO, and ERROR from 500 on."""
 
 
 class Requests:
