@@ -1,6 +1,7 @@
 """Writes groups of events in one transaction each, over connections that it renews."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,9 @@ COPY_FROM_EVENTS = 64
 CHECK_SECONDS = 2.0
 """How long a database may take to say that it takes writes; half of the deadline at most, as what
 arrives meanwhile must still come into the spool in time."""
+
+
+_BY_ID = attrgetter("event_id")
 
 
 class BinaryArray(bytes):
@@ -60,6 +64,10 @@ class Store:
         After TimeoutError or a broken connection the outcome is unknown; with `again` rows that
         are stored already do no harm, and their ids are returned.
         """
+        if again:
+            # In one order, so that two groups with the same ids never wait for each other. It costs
+            # 0.3 us an event, and saves the index as much (docs/performance.md).
+            events = sorted(events, key=_BY_ID)
         with span("flush", events=len(events)):
             return await within(self._deadline_seconds, self._write(events, again=again))
 

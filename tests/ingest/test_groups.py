@@ -13,6 +13,7 @@ from service.ingest.waiting import Kept
 from service.ingest.writer import Writer
 from service.problems import Problem, ProblemKind
 from tests.ingest.faults import AWAY, event_of, let_it_fail
+from tests.ingest.test_sums import database_errors
 from tests.ingest.test_writer import ids, stored_ids, writing
 from tests.support.databases import blocked_table
 from tests.support.events import numbered_event
@@ -46,9 +47,9 @@ values (to_timestamp(%s / 1000000.0), %s, 1, 'other', 'view', '{}')
 
 
 @contextmanager
-def held_id(url: str) -> Iterator[Event]:
+def held_id(url: str, event: Event | None = None) -> Iterator[Event]:
     """Yield an event whose id somebody else is about to store: to write it takes until the end."""
-    event = numbered_event()._replace(id_is_given=True)
+    event = event or numbered_event()._replace(id_is_given=True)
     with psycopg.connect(url, autocommit=True) as other, other.transaction(force_rollback=True):
         other.execute(INSERT, [event.timestamp, UUID(bytes=event.event_id)])
         yield event
@@ -181,6 +182,27 @@ def test_what_is_being_written_takes_room_until_it_is_done(database_url: str) ->
     events = [numbered_event() for _ in range(7)]
     asyncio.run(scenario())
     assert stored_ids(database_url) == ids(events)
+
+
+def test_groups_with_the_same_ids_in_another_order_do_not_wait_for_each_other(
+    database_url: str,
+) -> None:
+    async def scenario() -> None:
+        async with writing(database_url, groups=2) as writer:
+            await writer.keep([numbered_event()])
+            before = database_errors("retry")
+            with held_id(database_url, middle):
+                tasks = [asyncio.create_task(writer.keep([low, middle, high]))]
+                await until_under_way(writer, database_url, 1)
+                tasks.append(asyncio.create_task(writer.keep([high, low, numbered_event()])))
+                await until_under_way(writer, database_url, 2)
+            assert await asyncio.gather(*tasks) == [Kept(), Kept(duplicates=2)]
+            assert database_errors("retry") == before
+
+    given = [numbered_event()._replace(id_is_given=True) for _ in range(3)]
+    low, middle, high = sorted(given, key=lambda event: event.event_id)
+    asyncio.run(scenario())
+    assert len(stored_ids(database_url)) == 5
 
 
 def test_an_outage_for_one_group_cuts_no_other_short_that_is_being_written(
