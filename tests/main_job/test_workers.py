@@ -37,7 +37,9 @@ class Service(ServiceProcess):
     """A service of several workers, and what it logs."""
 
     def __init__(self, database_url: str, log: Path, **environment: str) -> None:
-        super().__init__(database_url, log, WORKERS=str(WORKERS), LOG_FORMAT="json", **environment)
+        # DEBUG has a line for each health check: so it is known which worker has answered.
+        environment |= {"WORKERS": str(WORKERS), "LOG_FORMAT": "json", "LOG_LEVEL": "debug"}
+        super().__init__(database_url, log, **environment)
         self._entries = log
 
     def entries(self, name: str) -> list[dict[str, Any]]:
