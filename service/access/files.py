@@ -1,10 +1,7 @@
 """What access keeps on the disk, beside the spool: for the service's own eyes, and always whole."""
 
-import fcntl
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from service.access.keys import Key
+from service.alone import alone
 from service.database.failures import first_line
 
 log = structlog.get_logger()
@@ -57,7 +55,8 @@ def kept_secret(path: Path) -> bytes:
     """Return the random bytes of a file, which is made if it is not there. Raises OSError."""
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _alone(path.with_name(f".{path.name}.lock")):
+        # A hard link, which one alone can make, some disks lack.
+        with alone(path.with_name(f".{path.name}.lock")):
             # Else another worker was faster: all have its secret.
             if not path.exists():
                 replace(path, secrets.token_bytes(SECRET_BYTES))
@@ -67,23 +66,8 @@ def kept_secret(path: Path) -> bytes:
     return secret
 
 
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    # As the spool's folders are locked. A hard link, which one alone can make, some disks lack.
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def replace(path: Path, content: bytes) -> None:
     """Write a file that only its owner may read, at once as a whole. Raises OSError."""
-    _written_beside(path, content).replace(path)
-
-
-def _written_beside(path: Path, content: bytes) -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -94,7 +78,7 @@ def _written_beside(path: Path, content: bytes) -> Path:
     except OSError:
         fresh.unlink(missing_ok=True)
         raise
-    return fresh
+    fresh.replace(path)
 
 
 def _name_of(database_url: str) -> str:

@@ -17,12 +17,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple, Self
 
+from service.alone import alone
 from service.pauses import Pauses
 
 PROGRAM = Path(__file__).parent / "pglite"
@@ -52,7 +52,7 @@ def install() -> None:
     if _installed() == wanted:
         return
     try:
-        with _locked(PROGRAM / ".install.lock"):
+        with alone(PROGRAM / ".install.lock", mode=0o644):
             if _installed() != wanted:
                 _npm_ci(wanted)
     except OSError as error:
@@ -291,16 +291,6 @@ def _installed() -> str | None:
         return (PROGRAM / "node_modules" / ".tallymark-lock").read_text()
     except OSError:
         return None
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 def _npm_ci(lock_hash: str) -> None:

@@ -191,14 +191,11 @@ class Writer:
     async def _write_groups(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             while self._queue or not self._closing:
-                if await self._is_due():
+                if self._due.is_set() or await comes(self._due, within=PROBE_SECONDS):
                     self._due.clear()
                     self._begin_group(tasks)
                 elif self.away is None and not self._groups:
                     await self._presence.probe()
-
-    async def _is_due(self) -> bool:
-        return self._due.is_set() or await comes(self._due, within=PROBE_SECONDS)
 
     def _begin_group(self, tasks: asyncio.TaskGroup) -> None:
         if not self._queue or len(self._groups) >= self._most_groups:
